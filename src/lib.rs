@@ -1,0 +1,14 @@
+//! postbackd.
+
+pub mod money;
+pub mod secret;
+
+pub mod event;
+
+pub mod delivery;
+pub mod outcome;
+pub mod request;
+
+pub mod destination;
+pub mod platform;
+pub mod route;

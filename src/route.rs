@@ -1,0 +1,33 @@
+//! Which destination wants an event, and why not. Pure.
+
+use std::sync::Arc;
+
+use crate::{
+    destination::Destination,
+    event::{Event, Kind, Object},
+};
+
+/// `when = "..."`: a minijinja expression, compiled at startup.
+#[derive(Clone)]
+pub struct Filter {
+    /// As written in the configuration.
+    pub source: Arc<str>,
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Filter({})", self.source)
+    }
+}
+
+/// Why `to` does not want the event, in words that a marketer understands; `None`: it does.
+///
+/// `who` is the person as known now (the sale's for refunds, enriched).
+pub fn skip(event: &Event, who: &Object, to: &Destination) -> Option<String> {
+    let kind = if event.kind == Kind::Retract { Kind::Refund } else { event.kind };
+    if !to.kinds.contains(&kind) {
+        return Some(format!("{kind} not wanted here"));
+    }
+    let _ = who;
+    None
+}
