@@ -60,6 +60,15 @@ impl Default for Limits {
     }
 }
 
+/// How a destination is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Route {
+    /// HTTP proxy, `http://user:password@proxy:3128`; `None`: HTTPS_PROXY and friends of the environment.
+    pub proxy: Option<crate::secret::Secret>,
+    /// PEM file with further certificate authorities, beside the system's.
+    pub ca: Option<std::path::PathBuf>,
+}
+
 /// Exponential with full jitter, bounded by time and not by a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -104,6 +113,8 @@ pub struct Destination {
     pub basis: Basis,
     /// Minimum age of an event, counted from the click where known, else from the event.
     pub hold: Duration,
+    /// Proxy and private CA.
+    pub route: Route,
     /// HTTP limits.
     pub limits: Limits,
     /// Rate limits are shared by destinations with the same credential name.

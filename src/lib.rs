@@ -5,6 +5,7 @@ pub mod secret;
 
 pub mod event;
 
+pub mod command;
 pub mod delivery;
 pub mod outcome;
 pub mod request;

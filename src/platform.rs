@@ -30,7 +30,34 @@ pub enum Refusal {
     Dead(String),
 }
 
+/// A key of `[destination.NAME]` that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SettingError {
+    /// Dotted path below the destination's table, e.g. `refund.url`; the configuration finds the line.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// Turns a value of the configuration (text or `{ env = ".." }`, `{ file = ".." }`, `{ credential = ".." }`) into a secret;
+/// the error says what was tried.
+pub type Resolve<'a> = &'a dyn Fn(&toml::Value) -> Result<crate::secret::Secret, String>;
+
 impl Settings {
+    /// Parses a destination's own keys: `table` holds what is left when the keys common to all platforms are taken out.
+    pub fn parse(platform: &str, table: &toml::Table, resolve: Resolve<'_>) -> Result<Self, SettingError> {
+        match platform {
+            "postback" => Ok(Self::Postback(Box::new(postback::Settings::parse(table, resolve)?))),
+            other => {
+                Err(SettingError { key: "platform".into(), message: format!("there is no platform {other:?}; known: {}", Self::KNOWN.join(", ")) })
+            }
+        }
+    }
+
+    /// Names for `platform = "..."`.
+    pub const KNOWN: [&'static str; 1] = ["postback"];
+
     /// The name in `platform = "..."`.
     pub fn platform(&self) -> &'static str {
         match self {

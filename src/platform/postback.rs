@@ -17,6 +17,10 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub(super) fn parse(table: &toml::Table, _resolve: super::Resolve<'_>) -> Result<Self, super::SettingError> {
+        let url = table.get("url").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self { url })
+    }
     pub(super) fn facts(&self) -> Facts {
         Facts { batch_max: 1, refund: RefundShape::Event, resend: Resend::Safe, accepted_is_enough: true }
     }
