@@ -12,4 +12,5 @@ pub mod request;
 
 pub mod destination;
 pub mod platform;
+pub mod ledger;
 pub mod route;
