@@ -7,117 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rust_decimal::Decimal;
-use serde_json::Value;
 
 use crate::{
-    event::{Event, Kind, Object},
-    money::Currency,
+    books::{Cause, Changes, Entry, Known, Note, Refund, Sale, merge},
+    event::{Event, Kind},
 };
-
-/// One row of `postback.sale`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sale {
-    /// The order as the shop calls it.
-    pub order_ref: String,
-    /// 1, and one more for every purchase after a retract.
-    pub generation: i32,
-    /// The purchase's event id; `None`: a stub, an enrich came first.
-    pub event: Option<i64>,
-    /// At purchase, major units.
-    pub value: Option<Decimal>,
-    /// Of the purchase.
-    pub currency: Option<Currency>,
-    /// Booked refunds.
-    pub refunded: Decimal,
-    /// The event that took the order back.
-    pub retracted: Option<i64>,
-    /// What `enrich` added; consent replaced whole.
-    pub who: Object,
-    /// Stream position of the last enrich.
-    pub who_seq: Option<i64>,
-}
-
-impl Sale {
-    /// Whether nothing of it is left: retracted, or refunded to the last cent (a free order cannot be refunded).
-    pub fn taken_back(&self) -> bool {
-        self.retracted.is_some() || self.value.is_some_and(|value| !value.is_zero() && self.refunded >= value)
-    }
-
-    /// The person as known now: the purchase's word with what was added later; last non-null wins, consent is replaced whole.
-    pub fn who_with(&self, purchase: &Object) -> Object {
-        let mut who = purchase.clone();
-        merge(&mut who, &self.who);
-        who
-    }
-}
-
-/// One row of `postback.refund`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refund {
-    /// The order.
-    pub order_ref: String,
-    /// The refund as the shop calls it.
-    pub refund_ref: String,
-    /// Its event id.
-    pub event: i64,
-    /// Of the sale it was booked on; `None`: no sale known yet.
-    pub generation: Option<i32>,
-    /// As booked, clamped to what was left.
-    pub amount: Decimal,
-    /// Running total of its sale, this one included; `None`: no sale known yet.
-    pub total_after: Option<Decimal>,
-}
-
-/// Why an event stands in the stream again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// Its sale came later.
-    Sale,
-    /// A click id or a consent came later.
-    Enrich,
-    /// Its purchase was retried or resolved.
-    Reopen,
-    /// A person retries what was dead.
-    Retry,
-    /// A person says everything since some time again.
-    Replay,
-}
-
-impl Cause {
-    /// As it stands in `postback.log.cause`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sale => "sale",
-            Self::Enrich => "enrich",
-            Self::Reopen => "reopen",
-            Self::Retry => "retry",
-            Self::Replay => "replay",
-        }
-    }
-
-    /// The reverse of [`Self::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Sale, Self::Enrich, Self::Reopen, Self::Retry, Self::Replay].into_iter().find(|cause| cause.as_str() == text)
-    }
-}
-
-/// One entry to append to the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The event.
-    pub event: i64,
-    /// `None`: its commit.
-    pub cause: Option<Cause>,
-}
-
-/// Something a person should see in `postback.trouble`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Kind and reference of what it is about.
-    pub what: String,
-    /// What happened and what was done.
-    pub message: String,
-}
 
 /// The part of the ledger that a page of events touches, with what folding changed in it.
 #[derive(Debug, Default)]
@@ -128,10 +22,8 @@ pub struct Ledger {
     changed_sales: HashSet<(String, i32)>,
     changed_refunds: HashSet<(String, String)>,
     new_once: Vec<(Kind, String)>,
-    /// Entries to append, in order.
-    pub entries: Vec<Entry>,
-    /// Notes to keep.
-    pub notes: Vec<Note>,
+    entries: Vec<Entry>,
+    notes: Vec<Note>,
     next_seq: i64,
 }
 
@@ -141,37 +33,39 @@ impl Ledger {
         Self { next_seq, ..Self::default() }
     }
 
-    /// Puts in a row that the database holds.
-    pub fn know_sale(&mut self, sale: Sale) {
+    /// Puts in what the database holds.
+    pub fn know(&mut self, known: Known) {
+        for sale in known.sales {
+            self.know_sale(sale);
+        }
+        for refund in known.refunds {
+            self.know_refund(refund);
+        }
+        self.once.extend(known.once.into_iter().map(|(kind, reference, event)| ((kind, reference), event)));
+    }
+
+    fn know_sale(&mut self, sale: Sale) {
         let sales = self.sales.entry(sale.order_ref.clone()).or_default();
         sales.push(sale);
         sales.sort_by_key(|sale| sale.generation);
     }
 
-    /// Puts in a row that the database holds.
-    pub fn know_refund(&mut self, refund: Refund) {
+    fn know_refund(&mut self, refund: Refund) {
         self.refunds.entry(refund.order_ref.clone()).or_default().insert(refund.refund_ref.clone(), refund);
     }
 
-    /// Puts in a row that the database holds.
-    pub fn know_once(&mut self, kind: Kind, reference: String, event: i64) {
-        self.once.insert((kind, reference), event);
-    }
-
-    /// Rows of `sale` that are new or changed.
-    pub fn changed_sales(&self) -> impl Iterator<Item = &Sale> {
-        self.sales.values().flatten().filter(|sale| self.changed_sales.contains(&(sale.order_ref.clone(), sale.generation)))
-    }
-
-    /// Rows of `refund` that are new or changed.
-    pub fn changed_refunds(&self) -> impl Iterator<Item = &Refund> {
-        let is_changed = |refund: &&Refund| self.changed_refunds.contains(&(refund.order_ref.clone(), refund.refund_ref.clone()));
-        self.refunds.values().flat_map(BTreeMap::values).filter(is_changed)
-    }
-
-    /// Rows of `once` that are new.
-    pub fn new_once(&self) -> impl Iterator<Item = (Kind, &str, i64)> {
-        self.new_once.iter().map(|key| (key.0, key.1.as_str(), self.once[key]))
+    /// What has to be written.
+    pub fn into_changes(self) -> Changes {
+        let changed_sale = |sale: &Sale| self.changed_sales.contains(&(sale.order_ref.clone(), sale.generation));
+        let changed_refund = |refund: &Refund| self.changed_refunds.contains(&(refund.order_ref.clone(), refund.refund_ref.clone()));
+        let once = self.new_once.iter().map(|key| (key.0, key.1.clone(), self.once[key])).collect();
+        Changes {
+            sales: self.sales.into_values().flatten().filter(changed_sale).collect(),
+            refunds: self.refunds.into_values().flat_map(BTreeMap::into_values).filter(changed_refund).collect(),
+            once,
+            entries: self.entries,
+            notes: self.notes,
+        }
     }
 
     /// An event that cannot be read keeps its place in the stream; each destination marks it `dead: unreadable`.
@@ -303,16 +197,6 @@ impl Ledger {
         if !self.once.contains_key(&key) {
             self.once.insert(key.clone(), event.id);
             self.new_once.push(key);
-        }
-    }
-}
-
-/// Last non-null wins; `consent` is replaced whole, because a withdrawn purpose must not survive beside a new one.
-fn merge(who: &mut Object, added: &Object) {
-    for (key, value) in added {
-        let empty = matches!(value, Value::Null) || matches!(value, Value::String(text) if text.is_empty());
-        if !empty {
-            who.insert(key.clone(), value.clone());
         }
     }
 }
