@@ -76,8 +76,6 @@ pub enum Cause {
     Enrich,
     /// Its purchase was retried or resolved.
     Reopen,
-    /// A person retries what was dead.
-    Retry,
     /// A person says everything since some time again.
     Replay,
 }
@@ -89,14 +87,13 @@ impl Cause {
             Self::Sale => "sale",
             Self::Enrich => "enrich",
             Self::Reopen => "reopen",
-            Self::Retry => "retry",
             Self::Replay => "replay",
         }
     }
 
     /// The reverse of [`Self::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Sale, Self::Enrich, Self::Reopen, Self::Retry, Self::Replay].into_iter().find(|cause| cause.as_str() == text)
+        [Self::Sale, Self::Enrich, Self::Reopen, Self::Replay].into_iter().find(|cause| cause.as_str() == text)
     }
 }
 

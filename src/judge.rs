@@ -120,7 +120,6 @@ fn reopens(cause: Cause, last: Option<&LastAttempt>, to: &Destination) -> bool {
         Cause::Sale => skipped && reason == NO_SALE,
         Cause::Enrich => skipped && (route::depends_on_person(reason) || reason.starts_with(NOT_SENT_HERE)),
         Cause::Reopen => skipped && reason.starts_with(NOT_SENT_HERE) || last.is_none(),
-        Cause::Retry => last.is_none_or(|last| matches!(last.state, State::Dead | State::Retry | State::Unknown)),
         // Asked for by a person, but never a second time where the platform would count it twice.
         Cause::Replay => {
             let told = last.is_some_and(|last| matches!(last.state, State::Delivered | State::Accepted | State::Unknown));

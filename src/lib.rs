@@ -30,6 +30,9 @@ pub mod http;
 
 pub mod outbox;
 
+pub mod config;
+pub mod daemon;
+pub mod ingest;
 pub mod sender;
 pub mod session;
 pub mod settle;

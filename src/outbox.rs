@@ -1,5 +1,10 @@
 //! [1 database row] and [6 database mark]: the only code that knows PostgreSQL.
 
+pub mod connect;
+pub mod listen;
+pub mod reconnect;
+pub mod schema;
+
 pub mod window;
 
 pub mod ingest;
@@ -10,6 +15,9 @@ pub mod facts;
 
 pub mod complete;
 pub mod position;
+
+pub mod command;
+pub mod owner;
 
 use std::sync::Arc;
 
