@@ -2,6 +2,7 @@
 
 pub mod money;
 pub mod secret;
+pub mod words;
 
 pub mod event;
 
@@ -13,3 +14,6 @@ pub mod request;
 pub mod destination;
 pub mod platform;
 pub mod route;
+
+// The only code that knows PostgreSQL.
+pub mod outbox;
