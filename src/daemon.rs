@@ -57,7 +57,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     let sessions = watch::Sender::new(None);
     let mut fleet = Fleet::new(&sessions, &signals.stop);
     fleet.apply(&config).await?;
-    let mut waits = reconnect::waits();
+    let mut waits = reconnect::Waits::new();
     while !signals.stop.is_cancelled() {
         let ended = serve(&mut config, &mut signals, &sessions, &mut fleet, &mut waits).await;
         sessions.send_replace(None);
@@ -70,7 +70,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
             Err(Ended::Connect(error)) => tracing::warn!(error = %error, "cannot reach the database"),
             Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
         }
-        let wait = waits.next_wait();
+        let wait = waits.next().unwrap_or(TRY_EVERY);
         tokio::select! {
             () = signals.stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
@@ -106,7 +106,7 @@ async fn serve(
     fleet: &mut Fleet,
     waits: &mut reconnect::Waits,
 ) -> Result<(), Ended> {
-    let lock = connect::connect(&config.database, "owner").await?;
+    let (lock, _) = connect::connect(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| Ended::Fatal(error.into()))?;
     owner::prepare(&lock).await?;
     let mut told = false;
@@ -124,8 +124,8 @@ async fn serve(
     let (epoch, last_seq) = owner::begin(&lock, &config.daemon.instance).await?;
     let fence = Fence::new(config.daemon.fence);
     fence.prove(sent_at);
-    let pool = connect::pool(&config.database)?;
-    let reading = connect::connect(&config.database, "ingest").await?;
+    let pool = connect::pool(&config.database, config.database.pool)?;
+    let (reading, _) = connect::connect(&config.database, "ingest").await?;
     let session = Session::new(epoch, pool, fence, config.daemon.settle, last_seq);
     waits.reset();
     tracing::info!(epoch, last_seq, "owner of the outbox");
@@ -273,8 +273,7 @@ impl Fleet {
             }
             let Some(client) = clients.remove(&to.name) else { continue };
             let stop = self.stop.child_token();
-            let control =
-                Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
+            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
             let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
             let task = tokio::spawn(sender.run(control));
             self.running.insert(Arc::clone(&to.name), Running { destination: to, stop, task });

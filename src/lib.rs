@@ -2,6 +2,7 @@
 
 pub mod money;
 pub mod secret;
+pub mod words;
 
 pub mod event;
 

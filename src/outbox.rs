@@ -4,6 +4,7 @@ pub mod connect;
 pub mod listen;
 pub mod reconnect;
 pub mod schema;
+mod tls;
 
 pub mod window;
 

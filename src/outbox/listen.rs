@@ -1,30 +1,39 @@
 //! LISTEN as a mere wake-up: a connection of its own that tells the reader to look now. Polling goes on whatever happens here.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
-use super::{connect, reconnect};
-use crate::config::Database;
+use super::{
+    DbError,
+    connect::{self, ConnectError, Database},
+    reconnect::Waits,
+};
 
 /// The channel that the triggers notify.
 pub const CHANNEL: &str = "postback_wake";
 
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("the connection ended")]
+    Ended,
+}
+
 /// Listens until the session ends; comes back by itself when the connection is lost.
 pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken) {
-    let mut waits = reconnect::waits();
-    while !lost.is_cancelled() {
-        tokio::select! {
+    let mut waits = Waits::new();
+    loop {
+        let error = tokio::select! {
             () = lost.cancelled() => return,
-            result = listen(&database, &woken, &mut waits) => {
-                if let Err(error) = result {
-                    tracing::warn!(error = %error, "LISTEN lost; polling goes on, and it is tried again");
-                }
-            }
-        }
-        let wait = waits.next_wait();
+            error = listen(&database, &woken, &mut waits) => error,
+        };
+        tracing::warn!(error = %error, "LISTEN lost; polling goes on, and it is tried again");
+        let wait = waits.next().unwrap_or_default();
         tokio::select! {
             () = lost.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
@@ -32,28 +41,19 @@ pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken
     }
 }
 
-async fn listen(database: &Database, woken: &Notify, waits: &mut reconnect::Waits) -> Result<(), connect::ConnectError> {
-    let (client, mut connection) = connect::raw(database, "listen").await?;
-    let messages = async {
-        loop {
-            match poll_fn(|cx| connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notification(_))) => woken.notify_one(),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            }
-        }
+/// Returns why it could not go on.
+async fn listen(database: &Database, woken: &Arc<Notify>, waits: &mut Waits) -> ListenError {
+    let heard = Arc::clone(woken);
+    let (client, driver) = match connect::connect_listening(database, "listen", move |_| heard.notify_one()).await {
+        Ok(connected) => connected,
+        Err(error) => return error.into(),
     };
-    let registering = async {
-        client.batch_execute(&format!("listen {CHANNEL}")).await?;
-        waits.reset();
-        // What committed before the LISTEN took effect notified nobody.
-        woken.notify_one();
-        std::future::pending::<Result<(), tokio_postgres::Error>>().await
-    };
-    tokio::select! {
-        ended = messages => ended?,
-        failed = registering => failed?,
+    if let Err(error) = client.batch_execute(&format!("listen {CHANNEL}")).await {
+        return DbError::from(error).into();
     }
-    Ok(())
+    waits.reset();
+    // What committed before the LISTEN took effect notified nobody.
+    woken.notify_one();
+    let _ = driver.await;
+    ListenError::Ended
 }
