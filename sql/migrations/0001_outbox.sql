@@ -103,6 +103,7 @@ create index if not exists trouble_type_idx on postback.trouble (what) where don
 create table if not exists postback.attached (
   name      text        primary key,
   tab       regclass    not null,
+  tab_name  text        not null,          -- as it was called when columns was taken; finds a table that was made anew
   operation text        not null,          -- insert, update, delete, joined by " or " in this order
   condition text        not null,
   body      text        not null,
