@@ -34,6 +34,7 @@ pub mod outbox;
 pub mod config;
 pub mod daemon;
 pub mod ingest;
+pub mod preview;
 pub mod sender;
 pub mod session;
 pub mod settle;
