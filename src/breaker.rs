@@ -8,12 +8,18 @@
 //! ```
 //!
 //! A throttle (429) is no failure: it closes the tap until the time it names, and what follows ramps up, because everybody
-//! at once is what was throttled. Every request started is reported back exactly once by its [`Ticket`]. Answers to
-//! requests from before the last change of state say nothing about the present and free their place only.
+//! at once is what was throttled. A sender asks for [`Breaker::room`], then the rate limit, then [`Breaker::start`].
+//!
+//! Every request started is reported back exactly once, with its [`Ticket`]. Answers to requests from before the last
+//! change of state say nothing about the present and free their place only.
 
 use std::time::{Duration, Instant};
 
 use crate::destination::Limits;
+
+pub use signal::Signal;
+
+mod signal;
 
 /// The open time does not double beyond this.
 const OPEN_MAX: Duration = Duration::from_secs(300);
@@ -23,7 +29,7 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 /// While ramping, this many failures in a row are enough (fewer where the destination asks for fewer).
 const RAMP_FAILURES: u32 = 3;
 
-/// A request in flight. Hand it to one of the `on_` methods when the request has ended.
+/// A request in flight. Hand it to [`Breaker::report`] or one of the `on_` methods when the request has ended.
 #[must_use = "a ticket that is dropped keeps a place taken for ever"]
 #[derive(Debug)]
 pub struct Ticket {
@@ -121,6 +127,16 @@ impl Breaker {
         self.in_flight += 1;
         self.current += 1;
         Some(Ticket { epoch: self.epoch })
+    }
+
+    /// Ends a request: whichever of the methods below fits.
+    pub fn report(&mut self, ticket: Ticket, signal: Signal, now: Instant, jitter: f64) {
+        match signal {
+            Signal::Well => self.on_success(ticket),
+            Signal::Failing => self.on_failure(ticket, now, jitter),
+            Signal::Throttled(after) => self.on_throttle(ticket, now, after, jitter),
+            Signal::Silent => self.on_abandoned(ticket, now),
+        }
     }
 
     /// The platform answered and is well. Rejections are answers too.

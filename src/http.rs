@@ -30,7 +30,8 @@ pub type Sending = Pin<Box<dyn Future<Output = Result<Reply, SendError>> + Send>
 ///
 /// Implementations send at most once for each call, call nobody but the request's host (or the proxy), end at the latest
 /// when `deadline` is over (name resolution, connecting, request, headers and body together), and tell
-/// [`SendError::NotSent`] only where not a byte of the request can have been written. May be called in parallel.
+/// [`SendError::NotSent`] only where not a byte of the request can have been written, [`SendError::Unsendable`] where it
+/// never can be. May be called in parallel.
 pub trait Transport: Send + Sync {
     /// See [`Transport`].
     fn send(&self, request: Request, deadline: Duration) -> Sending;
@@ -123,7 +124,7 @@ fn explicit(url: &str) -> Option<reqwest::Proxy> {
 
 /// The request as the client wants it, and `host:port` for messages.
 fn prepare(request: Request) -> Result<(reqwest::Request, String), SendError> {
-    let refused = |what: &str| SendError::NotSent(format!("the request cannot be sent: {what}"));
+    let refused = |what: &str| SendError::Unsendable(format!("the request cannot be sent: {what}"));
     let mut url = url::Url::parse(&request.url).map_err(|_| refused("its URL is not valid"))?;
     let (Some(host), Some(port), "http" | "https") = (url.host_str(), url.port_or_known_default(), url.scheme()) else {
         return Err(refused("its URL does not begin with http:// or https:// and a host"));

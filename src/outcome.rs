@@ -41,6 +41,9 @@ pub enum SendError {
     /// It may have arrived: reset, timeout or garbage after writing began.
     #[error("{0}")]
     MaybeSent(String),
+    /// Not on the wire, and never to be: no URL, or a header that no header may be. Trying again cannot help.
+    #[error("{0}")]
+    Unsendable(String),
 }
 
 /// The verdict on one event of a request.

@@ -9,7 +9,7 @@ use crate::outcome::SendError;
 pub(super) fn of(error: &reqwest::Error, place: &str, without_roots: bool) -> SendError {
     let causes = Causes::of(error);
     if error.is_builder() {
-        return SendError::NotSent("the request cannot be sent: the HTTP client refuses it as malformed".to_owned());
+        return SendError::Unsendable("the request cannot be sent: the HTTP client refuses it as malformed".to_owned());
     }
     if error.is_connect() {
         return SendError::NotSent(connecting(&causes, error.is_dns(), error.is_timeout(), place, without_roots));

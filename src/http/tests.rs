@@ -284,11 +284,20 @@ async fn what_never_left_is_known_not_to_have_left() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     not_sent(send(get(&format!("http://{closed}/secret?secret")), AMPLE).await, &format!("connection refused by {closed}"));
     not_sent(send(get("http://secret:secret@no-such-host.invalid/secret"), AMPLE).await, "name no-such-host.invalid cannot be resolved");
+}
+
+#[tokio::test]
+async fn what_can_never_be_sent_is_known_before_anything_is() {
     let header = |name: &str, value: &str| Request { headers: vec![(name.into(), value.into())], ..get("http://127.0.0.1/") };
-    not_sent(send(header("X-Key", "secret\r\nHost: other"), AMPLE).await, "header \"X-Key\" holds characters");
-    not_sent(send(header("X Key", "secret"), AMPLE).await, "header \"X Key\" holds characters");
-    not_sent(send(get("secret"), AMPLE).await, "its URL is not valid");
-    not_sent(send(get("ftp://secret/"), AMPLE).await, "does not begin with http");
+    for (request, expected) in [
+        (header("X-Key", "secret\r\nHost: other"), "header \"X-Key\" holds characters"),
+        (header("X Key", "secret"), "header \"X Key\" holds characters"),
+        (get("secret"), "its URL is not valid"),
+        (get("ftp://secret/"), "does not begin with http"),
+    ] {
+        let Err(SendError::Unsendable(text)) = send(request, AMPLE).await else { panic!("{expected}") };
+        assert!(text.contains(expected) && !text.contains("secret"), "{text}");
+    }
 }
 
 #[tokio::test]
