@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     books::State,
-    breaker::Breaker,
+    breaker::{Breaker, Signal, Ticket},
     destination::{Destination, Start},
     http::Transport,
     limit::Limit,
@@ -397,12 +397,16 @@ impl Sender {
         let (outcomes, status, maybe_arrived) = match &back.reply {
             Ok(reply) => (self.to.platform.outcome(&deliveries, reply, jiff::Timestamp::now()), Some(i32::from(reply.status)), true),
             Err(error) => {
-                let outcome = Outcome::retry(error.to_string());
-                (vec![outcome; deliveries.len()], None, matches!(error, SendError::MaybeSent(_)))
+                let (outcome, maybe_arrived) = match error {
+                    SendError::NotSent(why) => (Outcome::retry(why.as_str()), false),
+                    SendError::MaybeSent(why) => (Outcome::retry(why.as_str()), true),
+                    SendError::Unsendable(why) => (Outcome::Rejected { why: why.clone() }, false),
+                };
+                (vec![outcome; deliveries.len()], None, maybe_arrived)
             }
         };
         if let Some(ticket) = back.ticket.take() {
-            self.tell_breaker(ticket, &outcomes, now);
+            self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
         // 429 and 503 say that the request was not taken; nothing else does.
         let maybe_arrived = maybe_arrived && !matches!(status, Some(429 | 503));
@@ -418,21 +422,11 @@ impl Sender {
         desk.batch.backs.push(back);
     }
 
-    fn tell_breaker(&mut self, ticket: crate::breaker::Ticket, outcomes: &[Outcome], now: Instant) {
-        let throttle = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Retry { after, throttled: true, .. } => Some(*after),
-            _ => None,
-        });
-        if let Some(after) = throttle {
-            self.breaker.on_throttle(ticket, now, after, rand::random());
-        } else if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry { .. })) {
-            let before = self.breaker.state(now);
-            self.breaker.on_failure(ticket, now, rand::random());
-            if before != "open" && self.breaker.state(now) == "open" {
-                tracing::warn!(destination = %self.to.name, "breaker open: the destination fails; its position waits and one delivery probes it");
-            }
-        } else {
-            self.breaker.on_success(ticket);
+    fn tell_breaker(&mut self, ticket: Ticket, signal: Signal, now: Instant) {
+        let before = self.breaker.state(now);
+        self.breaker.report(ticket, signal, now, rand::random());
+        if before != "open" && self.breaker.state(now) == "open" {
+            tracing::warn!(destination = %self.to.name, "breaker open: the destination fails; its position waits and one delivery probes it");
         }
     }
 }
