@@ -18,6 +18,7 @@ pub mod complete;
 pub mod position;
 
 pub mod command;
+pub mod maintain;
 pub mod owner;
 
 use std::sync::Arc;
