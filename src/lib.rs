@@ -17,3 +17,7 @@ pub mod route;
 
 // The only code that knows PostgreSQL.
 pub mod outbox;
+
+// Wiring: what an operator writes, and what an operator reads.
+pub mod config;
+pub mod telemetry;
