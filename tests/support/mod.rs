@@ -13,6 +13,8 @@
 // Each test module uses a part of this; what none of them uses yet is here for the next one.
 #![allow(dead_code)]
 
+pub mod daemon;
 pub mod postgres;
 pub mod reaper;
+pub mod receiver;
 pub mod rng;
