@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -41,7 +42,7 @@ pub struct Config {
     /// How this process works.
     pub daemon: Daemon,
     /// In the order of the file.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<Arc<Destination>>,
     /// Default proxy and authorities; every destination has them already.
     pub http: Route,
     /// What is written to stderr.
@@ -126,6 +127,12 @@ impl Config {
         Self::read(text, file, mode, env, |_| ())
     }
 
+    /// The destinations that this machine serves.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Destination>> {
+        let names = self.daemon.destinations.as_ref();
+        self.destinations.iter().filter(move |to| names.is_none_or(|names| names.iter().any(|name| **name == *to.name)))
+    }
+
     fn read(
         text: &str,
         file: &Path,
@@ -181,6 +188,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
         root.problem("daemon.destinations", format!("there is no [destination.{name}]{hint}"));
     }
     root.unknown();
+    let destinations = destinations.into_iter().map(Arc::new).collect();
     Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new() })
 }
 

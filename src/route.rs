@@ -39,3 +39,8 @@ pub fn skip(event: &Event, who: &Object, to: &Destination) -> Option<String> {
     let _ = who;
     None
 }
+
+/// Whether a reason given by [`skip`] may be undone by an `enrich`: a click id or a consent that came later.
+pub fn depends_on_person(reason: &str) -> bool {
+    reason.starts_with("no ") || reason.starts_with("consent: ")
+}

@@ -1,1 +1,5 @@
-//! integration tests
+//! The integration tests: one binary, so that it links once. `tests/run.sh` runs them; `support` says what they stand on.
+
+mod support;
+
+mod harness;

@@ -31,7 +31,7 @@ fn destination(keys: &str) -> String {
         .unwrap_or_default()
 }
 
-fn good(keys: &str) -> Destination {
+fn good(keys: &str) -> Arc<Destination> {
     let text = format!("{DATABASE}[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\n{keys}\n");
     parse(&text).map(|mut config| config.destinations.remove(0)).unwrap_or_else(|problems| panic!("{keys}: {problems}"))
 }
@@ -52,7 +52,7 @@ fn the_example_shows_every_key_and_shows_it_right() {
     let authority = directory.path().join("ca.pem");
     std::fs::write(&authority, AUTHORITY).expect("writing");
     let all =
-        all.lines().map(|line| if line.starts_with("ca = ") { format!("ca = {:?}\n", authority) } else { format!("{line}\n") }).collect::<String>();
+        all.lines().map(|line| if line.starts_with("ca = ") { format!("ca = {authority:?}\n") } else { format!("{line}\n") }).collect::<String>();
     let asked = RefCell::default();
     let result = Config::read(&all, Path::new("/t/test.toml"), SecretMode::Reveal, &env, |doc| asked.replace(doc.asked.take()).clear());
     let config = result.unwrap_or_else(|problems| panic!("with every # taken off: {problems}"));
@@ -186,10 +186,10 @@ fn a_destination_as_it_is_meant() {
     let found = good(
         "kinds = [\"lead\"]\nmode = \"shadow\"\nstart = 2026-03-01T00:00:00Z\nvalue = \"net\"\nhold = \"6h\"\nproxy = { env = \"TRACKER_PROXY\" }",
     );
-    assert_eq!(found.kinds.into_iter().collect::<Vec<_>>(), [Kind::Lead]);
+    assert_eq!(found.kinds.iter().copied().collect::<Vec<_>>(), [Kind::Lead]);
     assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
     assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
-    assert_eq!(found.route.proxy.map(|proxy| proxy.reveal().to_owned()).as_deref(), Some("http://p:1"));
+    assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
 }
 
 #[test]
@@ -236,9 +236,7 @@ fn a_secret_that_everybody_can_read_is_worth_a_word() {
     let path = directory.path().join("url");
     std::fs::write(&path, "postgres://u:canary@h/d\n").expect("writing");
     let text = format!(
-        "[database]\nurl = {{ file = {:?} }}\n[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\nclick = [\"glcid\"]",
-        path
-    );
+        "[database]\nurl = {{ file = {path:?} }}\n[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\nclick = [\"glcid\"]");
     for (mode, want) in [(0o644, 2), (0o600, 1)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
         let config = parse(&text).expect("a configuration");

@@ -6,10 +6,10 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff as
 
 /// The first wait: a failover or a restarted pooler is often over by then.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait: what an operator who has just brought the database back is ready to watch.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The longest wait: deliveries are to go on within 5 s of the server's return.
+const LONGEST: Duration = Duration::from_secs(2);
 
-/// Endless waits: doubling from 100 ms to 10 s, each 30 % more or less, so that several daemons do not knock together.
+/// Endless waits: doubling from 100 ms to 2 s, each 30 % more or less, so that several daemons do not knock together.
 #[derive(Debug)]
 pub struct Waits(ExponentialBackoff);
 
