@@ -69,6 +69,7 @@ pub mod http;
 
 pub mod outbox;
 
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod ingest;
@@ -76,3 +77,5 @@ pub mod preview;
 pub mod sender;
 pub mod session;
 pub mod settle;
+
+pub mod telemetry;

@@ -20,6 +20,14 @@ impl std::fmt::Debug for Filter {
     }
 }
 
+impl Filter {
+    /// Compiles an expression; the error says what is wrong with it.
+    pub fn parse(source: &str) -> Result<Self, String> {
+        minijinja::Environment::new().compile_expression(source).map_err(|error| error.to_string())?;
+        Ok(Self { source: Arc::from(source) })
+    }
+}
+
 /// Why `to` does not want the event, in words that a marketer understands; `None`: it does.
 ///
 /// `who` is the person as known now (the sale's for refunds, enriched).
