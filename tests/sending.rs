@@ -39,7 +39,7 @@ impl Stage {
 
     /// One destination `d` with these keys, quick to retry.
     pub fn config(&self, keys: &[(&str, &str)]) -> Config {
-        let mut all = vec![("retry", "{ first = \"20ms\", max = \"200ms\" }"), ("breaker", "{ failures = 1000, open = \"50ms\" }")];
+        let mut all = vec![("retry", "{ first = \"100ms\", max = \"1s\" }"), ("breaker", "{ failures = 1000, open = \"100ms\" }")];
         all.extend_from_slice(keys);
         Config::new(&self.database).destination("d", &self.receiver, &all)
     }

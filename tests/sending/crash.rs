@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Stage;
-use crate::support::receiver::Behaviour;
+use crate::support::{daemon::Daemon, receiver::Behaviour};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_first_is_said_again_whatever_came_since() {
@@ -29,7 +29,7 @@ async fn what_was_said_first_is_said_again_whatever_came_since() {
 async fn at_most_once_becomes_unknown_and_a_person_decides() {
     let stage = Stage::new().await;
     stage.receiver.always(Behaviour::Hang);
-    let mut daemon = stage.daemon(&[("resend", "\"never\""), ("deadline", "\"20s\"")]).await;
+    let mut daemon = Daemon::start(stage.config(&[("resend", "\"never\""), ("deadline", "\"20s\"")]).daemon("drain", "\"20s\"")).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')").await;
     stage.receiver.wait_for(2).await;
     assert_eq!(stage.text("select string_agg(state, ',') from postback.pending where state = 'sending'").await, "sending,sending");
@@ -66,7 +66,7 @@ async fn at_most_once_is_not_repeated_after_a_broken_answer_but_after_a_refusal(
 async fn a_purchase_that_may_have_been_sent_is_settled_before_it_is_taken_back() {
     let stage = Stage::new().await;
     stage.receiver.always(Behaviour::Hang);
-    let mut daemon = stage.daemon(&[("deadline", "\"20s\"")]).await;
+    let mut daemon = Daemon::start(stage.config(&[("deadline", "\"20s\"")]).daemon("drain", "\"20s\"")).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
     stage.receiver.wait_for(1).await;
     daemon.kill9();

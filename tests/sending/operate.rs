@@ -146,7 +146,7 @@ async fn one_order_that_fails_holds_nobody_else() {
     let stage = Stage::new().await;
     stage.receiver.script(|arrival| (arrival.order() == "bad").then(|| Behaviour::status(500)));
     let _daemon = stage.daemon(&[("retry", "{ first = \"3s\", max = \"30s\" }"), ("breaker", "{ failures = 1000, open = \"1s\" }")]).await;
-    stage.shop("select postback.purchase('bad', 1, 'EUR', '{}'); select postback.refund('bad', 'r', 1)").await;
+    stage.shop("select postback.purchase('bad', 2, 'EUR', '{}'); select postback.refund('bad', 'r', 1)").await;
     stage.receiver.wait_for(1).await;
     stage.shop("select count(postback.purchase(i::text, 1, 'EUR', '{}')) from generate_series(1, 3000) i").await;
     stage.until("select count(*) from postback.attempt where outcome = 'delivered'", "3000").await;
