@@ -2,5 +2,7 @@
 
 mod support;
 
+mod crash;
 mod harness;
+mod isolation;
 mod visibility;

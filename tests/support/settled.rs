@@ -22,11 +22,14 @@ pub struct Run<'a> {
     pub allowed: &'a BTreeSet<String>,
 }
 
-/// Deliveries without a final outcome: kinds that every destination must name a state for.
+/// Deliveries that still go somewhere by themselves, of the kinds that every destination must name a state for. What is
+/// parked behind a purchase that waits for a person or for the platform has its state.
 const OPEN: &str = "select d.name, e.id, e.kind, e.ref
       from postback.event e cross join unnest($1::text[]) d(name)
      where e.kind in ('purchase', 'refund')
        and not exists (select from postback.attempt a where a.destination = d.name and a.event = e.id and a.outcome <> 'retry')
+       and not exists (select from postback.pending p join postback.pending first using (destination, order_ref)
+                        where p.destination = d.name and p.event = e.id and p.state = 'parked' and first.state in ('unknown', 'dead', 'accepted'))
      order by e.id";
 
 /// Waits until every committed event has its outcome at every destination.

@@ -128,6 +128,7 @@ pub async fn start(database: &Database, load: &Load) -> Running {
             number: writer,
             load: load.clone(),
             rng: Rng::new(load.seed.wrapping_add(writer)),
+            acts: 0,
             record: Record::default(),
         };
         writers.push(tokio::spawn(writer.run(Arc::clone(&stop))));
@@ -170,6 +171,8 @@ struct Writer {
     number: u64,
     load: Load,
     rng: Rng,
+    /// Makes names of refunds and clicks unique.
+    acts: u64,
     record: Record,
 }
 
@@ -243,7 +246,8 @@ impl Writer {
         if state != "paid" {
             return Act::Pay(1000 + self.rng.below(9000) as i64);
         }
-        let number = self.number << 40 | self.record.transactions << 8 | self.rng.below(256);
+        self.acts += 1;
+        let number = self.number << 40 | self.acts;
         match self.rng.below(100) {
             0..60 if left > 1 => Act::Refund(1 + self.rng.below(left as u64 / 2 + 1).min(left as u64 - 1) as i64, number),
             60..70 if left > 0 => Act::Refund(left, number),
