@@ -2,5 +2,8 @@
 
 mod support;
 
+mod crash;
 mod harness;
 mod sending;
+mod isolation;
+mod visibility;
