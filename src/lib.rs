@@ -10,6 +10,11 @@ pub mod delivery;
 pub mod outcome;
 pub mod request;
 
+pub mod nearest;
+pub mod template;
+
+pub mod basis;
 pub mod destination;
 pub mod platform;
 pub mod route;
+pub mod when;
