@@ -111,12 +111,7 @@ impl From<ConnectError> for Ended {
 }
 
 /// One session, from waiting for the lock to losing or releasing it.
-async fn serve(
-    config: &mut Config,
-    signals: &mut Signals,
-    sessions: &watch::Sender<Option<Arc<Session>>>,
-    fleet: &mut Fleet,
-) -> Result<(), Ended> {
+async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
     let (lock, _) = connect::connect(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| Ended::Fatal(error.into()))?;
     owner::prepare(&lock).await?;

@@ -4,6 +4,6 @@ mod support;
 
 mod crash;
 mod harness;
-mod sending;
 mod isolation;
+mod sending;
 mod visibility;

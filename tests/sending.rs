@@ -72,7 +72,10 @@ impl Stage {
                 let attempts = self.text("select string_agg(a::text, E'\n' order by destination, event, attempt) from postback.attempt a").await;
                 let pending = self.text("select string_agg(p::text, E'\n' order by destination, event) from postback.pending p").await;
                 let position = self.text("select string_agg(p::text, E'\n') from postback.position p").await;
-                panic!("{sql}\n is {have:?} and not {want:?}\n{}\nattempts\n{attempts}\npending\n{pending}\nposition\n{position}", self.receiver.dump());
+                panic!(
+                    "{sql}\n is {have:?} and not {want:?}\n{}\nattempts\n{attempts}\npending\n{pending}\nposition\n{position}",
+                    self.receiver.dump()
+                );
             }
             // What happens in another process can only be asked for.
             tokio::time::sleep(Duration::from_millis(4)).await;

@@ -34,7 +34,10 @@ async fn pausing_stops_a_number_and_resuming_goes_on() {
     stage.shop("select postback.purchase('2', 1, 'EUR', '{}')").await;
     stage.until("select last_seq from postback.ingest", "2").await;
     // A second command is answered after the first has taken effect at the destination's next look.
-    assert_eq!(stage.command(r#"{"do": "pause", "destination": "nobody"}"#).await, "there is no destination \"nobody\"; \"postbackd status\" lists them");
+    assert_eq!(
+        stage.command(r#"{"do": "pause", "destination": "nobody"}"#).await,
+        "there is no destination \"nobody\"; \"postbackd status\" lists them"
+    );
     assert_eq!(stage.ids(), ["purchase-1"]);
     stage.command(r#"{"do": "resume", "destination": "d"}"#).await;
     stage.state(2, "delivered").await;
@@ -60,7 +63,11 @@ async fn a_new_destination_begins_where_it_is_told_to() {
     let mut daemon = stage.daemon(&[]).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
     stage.state(1, "delivered").await;
-    let config = stage.config(&[]).destination("now", &stage.receiver, &[("start", "\"now\"")]).destination("all", &stage.receiver, &[("start", "\"beginning\"")]);
+    let config = stage.config(&[]).destination("now", &stage.receiver, &[("start", "\"now\"")]).destination(
+        "all",
+        &stage.receiver,
+        &[("start", "\"beginning\"")],
+    );
     daemon.configure(config);
     daemon.hup();
     stage.until(&state_sql("all", 1), "delivered").await;

@@ -8,7 +8,9 @@ async fn a_refund_waits_until_its_purchase_is_delivered() {
     let stage = Stage::new().await;
     stage.receiver.next("/d", vec![Behaviour::status(503); 3]);
     let _daemon = stage.daemon(&[]).await;
-    stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')").await;
+    stage
+        .shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')")
+        .await;
     stage.settled().await;
     let log = stage.receiver.at("/d");
     let taken = |id: &str| log.iter().find(|arrival| arrival.id() == id && arrival.taken()).expect("delivered").answered.expect("answered").0;
