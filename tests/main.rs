@@ -3,3 +3,9 @@
 mod support;
 
 mod harness;
+
+// Inside the shop's database.
+mod attach;
+mod schema;
+mod shop_beside;
+mod sql_api;

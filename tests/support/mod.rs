@@ -18,3 +18,4 @@ pub mod postgres;
 pub mod reaper;
 pub mod receiver;
 pub mod rng;
+pub mod sql;
