@@ -260,6 +260,9 @@ function minor(amount bigint, exponent integer DEFAULT 2) returns numeric
 function note(what text, sqlstate text, message text) returns void
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
+function notify() returns trigger
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
 function off() returns integer
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -312,6 +315,9 @@ function trimmed(body text) returns text
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said boolean, OUT answer text) returns record
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function write_functions(a attached) returns void

@@ -134,6 +134,39 @@ async fn removing_never_makes_the_shop_wait() {
     removing.await.expect("removed");
 }
 
+#[tokio::test]
+async fn commits_notify_only_when_asked_to() {
+    let database = database().await;
+    let db = database.connect().await;
+    let url = database.url().to_owned();
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let (listener, mut driver) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connecting");
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| driver.poll_message(context)).await {
+            if let tokio_postgres::AsyncMessage::Notification(told) = message {
+                heard.send(told.payload().to_owned()).expect("the test waits");
+            }
+        }
+    });
+    let channel = postbackd::outbox::listen::CHANNEL;
+    run(&listener, &format!("listen {channel}")).await;
+    let say = "select postback.purchase('1', 1, 'EUR', '{}')";
+    // What the test sends itself marks the end of what the purchase may have sent.
+    run(&db, &format!("begin; {say}; commit; notify {channel}, 'mark'")).await;
+    assert_eq!(hears.recv().await.as_deref(), Some("mark"), "nobody asked for it");
+    for listen in [true, true] {
+        schema::wake(&db, listen).await.expect("asking");
+    }
+    run(&db, &format!("begin; {say}; rollback; notify {channel}, 'mark'")).await;
+    assert_eq!(hears.recv().await.as_deref(), Some("mark"), "nothing was committed");
+    run(&db, say).await;
+    assert_eq!(hears.recv().await.as_deref(), Some(""));
+    assert!(all::<String>(&db, "select what from postback.doctor() where what like '%not registered%'").await.is_empty());
+    schema::wake(&db, false).await.expect("asking");
+    run(&db, &format!("begin; {say}; commit; notify {channel}, 'mark'")).await;
+    assert_eq!(hears.recv().await.as_deref(), Some("mark"), "it was asked to stop");
+}
+
 /// `sql/schema.sql` shows in a diff what a migration does. To write it anew: POSTBACKD_BLESS=1 cargo test --test it schema::golden
 #[tokio::test]
 async fn golden() {

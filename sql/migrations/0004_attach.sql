@@ -526,6 +526,33 @@ create or replace function postback."on"() returns int
 language sql security definer set search_path = pg_catalog, pg_temp as $$ select postback.switch(false) $$;
 comment on function postback."on"() is 'Undoes postback.off().';
 
+-- NOTIFY at the commit of whatever said something, for wake = "listen". Half a queue is left to others: a full one would
+-- fail the shop's commits.
+create or replace function postback.notify() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('postback_wake', '');
+  end if;
+  return null;
+end $$;
+
+-- The daemon asks for it when its session begins. A transaction that has notified cannot be prepared: shops with two-phase
+-- commits should poll.
+create or replace function postback.wake(listen boolean) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if listen = exists (select from pg_trigger where tgrelid = 'postback.event'::regclass and tgname = 'wake') then
+    return false;
+  end if;
+  perform postback.patiently(array[case when listen then 'create trigger wake after insert on postback.event for each statement execute function postback.notify()'
+                                        else 'drop trigger wake on postback.event' end], 'wake');
+  return true;
+end $$;
+comment on function postback.wake(boolean) is 'Whether commits that say something notify the daemon. It costs a cluster-wide lock at each such commit.';
+
 -- The query runs as postback_owner; only whoever may write the table may set it.
 create or replace function postback.books(query text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -561,4 +588,4 @@ begin
 end $$;
 
 select postback.settle_ownership();
-grant execute on function postback.booked(timestamptz, timestamptz) to postback_daemon;
+grant execute on function postback.booked(timestamptz, timestamptz), postback.wake(boolean) to postback_daemon;
