@@ -52,12 +52,16 @@ pub mod marks;
 pub mod outcome;
 pub mod request;
 
+pub mod nearest;
+pub mod template;
+
 pub mod basis;
 pub mod destination;
 pub mod judge;
 pub mod ledger;
 pub mod platform;
 pub mod route;
+pub mod when;
 
 pub mod breaker;
 pub mod limit;
@@ -69,6 +73,7 @@ pub mod http;
 
 pub mod outbox;
 
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod ingest;
@@ -76,3 +81,5 @@ pub mod preview;
 pub mod sender;
 pub mod session;
 pub mod settle;
+
+pub mod telemetry;

@@ -2,7 +2,11 @@
 
 mod support;
 
+mod crash;
 mod harness;
+mod isolation;
+mod sending;
+mod visibility;
 
 // Inside the shop's database.
 mod attach;

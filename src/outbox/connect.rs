@@ -271,7 +271,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let error = connect(&Database::at(&format!("postgres://u:canary@127.0.0.1:{port}/d")), "test").await.err().expect("nobody is there");
+        let error = connect(&Database::at(&format!("postgres://u:canary@127.0.0.1:{port}/d")), "test").await.expect_err("nobody is there");
         assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(&format!("127.0.0.1:{port}/d as u")) && text.contains("refused") && !text.contains("canary"), "{text}");

@@ -19,3 +19,6 @@ pub mod reaper;
 pub mod receiver;
 pub mod rng;
 pub mod sql;
+pub mod settled;
+pub mod shop;
+pub mod stream;

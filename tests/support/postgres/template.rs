@@ -6,14 +6,12 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use postbackd::outbox::schema;
-
 use super::{Server, connect};
 
 /// Name of the template database, made if it is not there.
 pub async fn installed(server: &Server) -> String {
     let mut hasher = DefaultHasher::new();
-    schema::MIGRATIONS.map(|migration| (migration.version, migration.sql)).hash(&mut hasher);
+    postbackd::outbox::schema::sql().hash(&mut hasher);
     let name = format!("pbt_template_{:016x}", hasher.finish());
     let client = server.connect().await;
     client.batch_execute("select pg_advisory_lock(77, 1)").await.expect("waiting for the template");
@@ -31,7 +29,7 @@ pub async fn installed(server: &Server) -> String {
 
 async fn install(server: &Server, name: &str) {
     let mut client = connect(&server.url_of(name)).await;
-    schema::install(&mut client, None).await.unwrap_or_else(|why| panic!("installing the schema: {why}"));
+    postbackd::outbox::schema::install(&mut client, None).await.expect("installing the schema");
     // Its session must be gone before the template is copied.
     client.batch_execute("checkpoint").await.expect("checkpoint");
     drop(client);
