@@ -1,15 +1,85 @@
-//! postbackd.
+//! postbackd fires conversion postbacks after the commit of an order in PostgreSQL, never before, never for an order that was
+//! taken back, and records what every platform answered.
+//!
+//! # The map of the house
+//!
+//! Data flows one way:
+//!
+//! ```text
+//!  shop's transaction ──trigger──▶ postback.event       sql/migrations: the only code that the shop runs
+//!        │ commit
+//!        ▼
+//!  ingest    window of snapshots ─▶ ledger ─▶ numbered stream      one durable transaction, before anything is sent
+//!        ▼
+//!  sender    stream ─▶ judge ─▶ lane per (destination, order) ─▶ batch ─▶ Request     one task per destination
+//!        ▼
+//!  http      Request ─▶ Reply
+//!        ▼
+//!  platform  Reply ─▶ Outcome ─▶ marks: attempt, receipt, pending, position           one durable transaction
+//! ```
+//!
+//! Four layers; rules, edges and wiring know words, wiring knows all, rules and edges never know each other, so that every
+//! rule is tested without a database and without a socket:
+//!
+//! | words | rules | edges | wiring |
+//! |---|---|---|---|
+//! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks | what runs when |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `cli` |
+//!
+//! # What holds everywhere
+//!
+//! - Nothing is put on the wire for an event that is not in the stream, and nothing is in the stream that a crash could take
+//!   back: the stream's transaction is durable, and so is everything that it read.
+//! - Every write of the daemon begins by moving the row of its own position, guarded by the owner's epoch and by where the row
+//!   was last seen. No row means that somebody else was there: everything cached is thrown away and read again.
+//! - An order's events at one destination are worked one at a time, in stream order; the next begins when the former's mark is
+//!   durable.
+//! - Nothing is put on the wire above the position's horizon, unless a row of `pending` says that it might be.
+//! - No lock and no transaction is held while HTTP runs. Every request has a deadline, every buffer a bound.
+//! - Payloads, queries, bodies and secrets are never logged.
 
 pub mod money;
 pub mod secret;
+pub mod words;
 
 pub mod event;
 
+pub mod books;
+pub mod click;
 pub mod command;
 pub mod delivery;
+pub mod marks;
 pub mod outcome;
 pub mod request;
 
+pub mod nearest;
+pub mod template;
+
+pub mod basis;
 pub mod destination;
+pub mod judge;
+pub mod ledger;
 pub mod platform;
 pub mod route;
+pub mod when;
+
+pub mod breaker;
+pub mod limit;
+pub mod retry;
+pub mod retry_after;
+
+pub mod clock;
+pub mod http;
+
+pub mod outbox;
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod ingest;
+pub mod preview;
+pub mod sender;
+pub mod session;
+pub mod settle;
+
+pub mod telemetry;

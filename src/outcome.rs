@@ -1,6 +1,10 @@
-//! [5 outcome] What came back, and what it means for one event. Data only.
+//! [5 outcome] What came back, and what it means for one event where nothing but the status tells.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::retry_after;
 
 /// A complete HTTP answer, the body cut at the edge's cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,9 @@ pub enum SendError {
     /// It may have arrived: reset, timeout or garbage after writing began.
     #[error("{0}")]
     MaybeSent(String),
+    /// Not on the wire, and never to be: no URL, or a header that no header may be. Trying again cannot help.
+    #[error("{0}")]
+    Unsendable(String),
 }
 
 /// The verdict on one event of a request.
@@ -86,5 +93,107 @@ impl Outcome {
     /// A retry without a hint.
     pub fn retry(why: impl Into<String>) -> Self {
         Self::Retry { why: why.into(), after: None, throttled: false }
+    }
+}
+
+/// What the platform asks for in `Retry-After`, from `now` on, at most a day.
+pub fn retry_after(reply: &Reply, now: Timestamp) -> Option<Duration> {
+    retry_after::parse(reply.header("retry-after")?, now)
+}
+
+/// The verdict where the status is all there is to judge by.
+///
+/// | status | outcome |
+/// |---|---|
+/// | 2xx | delivered |
+/// | 408, 425, 5xx but 501, and what no standard knows | retry, not before Retry-After |
+/// | 429, and 503 that names a time | retry, and the whole destination slows down |
+/// | 3xx | rejected: redirects are not followed, a redirected postback is usually a moved or mistyped URL |
+/// | 501, other 4xx | rejected |
+pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
+    let status = reply.status;
+    match status {
+        200..=299 => Outcome::delivered(),
+        300..=399 => Outcome::Rejected { why: redirect(reply) },
+        408 | 425 | 429 => retry(reply, now),
+        501 | 400..=499 => Outcome::Rejected { why: format!("HTTP {status}") },
+        _ => retry(reply, now),
+    }
+}
+
+fn retry(reply: &Reply, now: Timestamp) -> Outcome {
+    let after = retry_after(reply, now);
+    let throttled = reply.status == 429 || (reply.status == 503 && after.is_some());
+    Outcome::Retry { why: format!("HTTP {}", reply.status), after, throttled }
+}
+
+/// Names where it points to, without what may hold ids or secrets: query, fragment and user.
+fn redirect(reply: &Reply) -> String {
+    let status = reply.status;
+    let Some(to) = reply.header("location").and_then(place) else { return format!("HTTP {status}: a redirect, which is not followed") };
+    format!("HTTP {status}: redirects to {to}; redirects are not followed, set the URL to where it leads")
+}
+
+fn place(location: &str) -> Option<String> {
+    const LONGEST: usize = 200;
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let bare = match url::Url::parse(location) {
+        Ok(url) => format!("{}://{}{}", url.scheme(), url.host_str()?, url.port().map_or_else(String::new, |port| format!(":{port}"))) + url.path(),
+        Err(_) if location.contains('@') => return None,
+        Err(_) => location[..end].to_owned(),
+    };
+    let shown: String = bare.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    (!shown.is_empty()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, headers: &[(&str, &str)]) -> Outcome {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        by_status(&Reply { status, headers, body: Vec::new(), cut: false }, "1994-11-06T08:49:07Z".parse().unwrap())
+    }
+
+    fn rejected(status: u16, headers: &[(&str, &str)]) -> String {
+        match verdict(status, headers) {
+            Outcome::Rejected { why } => why,
+            other => panic!("{status}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_status_has_a_verdict() {
+        for status in 0..=999 {
+            let verdict = verdict(status, &[]);
+            let expected = match status {
+                200..=299 => matches!(verdict, Outcome::Delivered { .. }),
+                408 | 425 => matches!(verdict, Outcome::Retry { throttled: false, .. }),
+                429 => matches!(verdict, Outcome::Retry { throttled: true, .. }),
+                300..=499 | 501 => matches!(verdict, Outcome::Rejected { .. }),
+                _ => matches!(verdict, Outcome::Retry { throttled: false, after: None, .. }),
+            };
+            assert!(expected, "{status}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_heeded() {
+        let after = Some(Duration::from_secs(30));
+        let date = [("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(verdict(429, &date), Outcome::Retry { why: "HTTP 429".into(), after, throttled: true });
+        assert_eq!(verdict(503, &date), Outcome::Retry { why: "HTTP 503".into(), after, throttled: true });
+        assert_eq!(verdict(500, &[("retry-after", "30")]), Outcome::Retry { why: "HTTP 500".into(), after, throttled: false });
+    }
+
+    #[test]
+    fn redirects_are_named_without_ids_or_secrets() {
+        let to = |location| rejected(302, &[("location", location)]);
+        let said = "HTTP 302: redirects to https://new.example:8443/pb; redirects are not followed, set the URL to where it leads";
+        assert_eq!(to("https://user:secret@new.example:8443/pb?gclid=secret#secret"), said);
+        assert!(to("/login?next=secret").starts_with("HTTP 302: redirects to /login; "));
+        assert!(!to("//user:secret@new.example/pb").contains("secret"));
+        assert!(to(&"/a".repeat(10_000)).len() < 400);
+        assert_eq!(rejected(304, &[]), "HTTP 304: a redirect, which is not followed");
     }
 }

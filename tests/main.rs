@@ -5,4 +5,5 @@ mod support;
 mod crash;
 mod harness;
 mod isolation;
+mod sending;
 mod visibility;

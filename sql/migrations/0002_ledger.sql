@@ -21,7 +21,7 @@ insert into postback.ingest default values on conflict do nothing;
 create table postback.log (
   seq   bigint      primary key,
   event bigint      not null,
-  cause text,                              -- NULL: its commit; else why it is judged again: sale, enrich, reopen, retry, replay
+  cause text,                              -- NULL: its commit; else why it is judged again: sale, enrich, reopen, replay
   only_at text[],                          -- the destinations concerned; NULL: all
   at    timestamptz not null               -- database clock at ingest
 ) with (autovacuum_vacuum_insert_scale_factor = 0.1);

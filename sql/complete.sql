@@ -1,0 +1,30 @@
+-- Writes what became of deliveries at one destination and moves its position. One statement, one transaction: the position
+-- row is updated first and nothing else happens unless it is still this owner's and where he left it.
+-- $1 destination $2 epoch $3 seq as last written $4 new seq $5 new horizon $6 whether to write halted $7 halted
+-- $8.. attempts, receipts, pending rows, and events whose pending row goes, as arrays.
+with me as (
+  update postback.position
+     set seq = $4, horizon = greatest(horizon, $5), halted = case when $6 then $7 else halted end, at = clock_timestamp()
+   where destination = $1 and epoch = $2 and seq = $3 and set_config('synchronous_commit', 'on', true) is not null
+  returning destination),
+attempt as (
+  insert into postback.attempt (destination, event, attempt, seq, at, outcome, status, duration_ms, reason)
+  select me.destination, n.event, n.attempt, n.seq, clock_timestamp(), n.outcome, n.status, n.duration_ms, n.reason
+    from me, unnest($8::bigint[], $9::int[], $10::bigint[], $11::text[], $12::int[], $13::int[], $14::text[])
+         n(event, attempt, seq, outcome, status, duration_ms, reason)
+  on conflict do nothing),
+receipt as (
+  insert into postback.receipt as r (destination, event, sent, answer, uncertain)
+  select me.destination, n.event, n.sent::jsonb, n.answer::jsonb, n.uncertain
+    from me, unnest($15::bigint[], $16::text[], $17::text[], $18::bool[]) n(event, sent, answer, uncertain)
+  on conflict (destination, event) do update set answer = coalesce(excluded.answer, r.answer)),
+pending as (
+  insert into postback.pending as p (destination, event, seq, order_ref, state, attempts, next_at, reason)
+  select me.destination, n.event, n.seq, n.order_ref, n.state, n.attempts, n.next_at, n.reason
+    from me, unnest($19::bigint[], $20::bigint[], $21::text[], $22::text[], $23::int[], $24::timestamptz[], $25::text[])
+         n(event, seq, order_ref, state, attempts, next_at, reason)
+  on conflict (destination, event) do update
+     set (seq, state, attempts, next_at, reason) = (excluded.seq, excluded.state, excluded.attempts, excluded.next_at, excluded.reason)),
+gone as (
+  delete from postback.pending p using me where p.destination = me.destination and p.event = any($26::bigint[]))
+select count(*) from me

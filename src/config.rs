@@ -1,0 +1,251 @@
+//! The configuration file: TOML in, [`Config`] out, or every problem at once, each with file, line, key and fix.
+//!
+//! `examples/postbackd.toml` is its manual: every key, its default, its unit. After this nobody asks again whether a URL
+//! is a URL.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use toml::de::DeTable;
+
+mod destination;
+mod problem;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+
+pub use problem::{Problem, Problems};
+pub use secret::SecretMode;
+
+pub use crate::outbox::connect::Database;
+use crate::{
+    destination::{Destination, Route},
+    words::{duration, nearest},
+};
+use section::{Document, Section};
+
+/// Where the configuration is, unless `--config` or POSTBACKD_CONFIG say otherwise.
+pub const DEFAULT_FILE: &str = "/etc/postbackd/postbackd.toml";
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// Where the shop's database is.
+    pub database: Database,
+    /// How this process works.
+    pub daemon: Daemon,
+    /// In the order of the file.
+    pub destinations: Vec<Arc<Destination>>,
+    /// Default proxy and authorities; every destination has them already.
+    pub http: Route,
+    /// What is written to stderr.
+    pub log: Log,
+    /// Not wrong, but worth a word.
+    pub warnings: Vec<String>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Who this is: the host's name, unless several run on one host.
+    pub instance: String,
+    /// The name that the database must bear, so that a copy of it does not send.
+    pub expect: Option<String>,
+    /// An event is sent when it was ingested that long ago.
+    pub settle: Duration,
+    /// What ends a wait for commits.
+    pub wake: Wake,
+    /// Between two looks at the database while something happens.
+    pub poll: Duration,
+    /// The same when nothing has happened for a while.
+    pub poll_idle: Duration,
+    /// A request begins only while the last proof of ownership is younger.
+    pub fence: Duration,
+    /// After SIGTERM: how long requests in flight may take to end.
+    pub drain: Duration,
+    /// The destinations that this machine serves; `None`: all.
+    pub destinations: Option<Vec<String>>,
+    /// The standby that must have a commit before it is sent.
+    pub durable: Option<String>,
+    /// How long personal data and finished rows are kept.
+    pub retention: Duration,
+}
+
+/// `wake`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Wake {
+    /// Time alone.
+    #[default]
+    Poll,
+    /// NOTIFY from the trigger too; polling goes on.
+    Listen,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `info`, or a filter like `postbackd=debug`.
+    pub level: String,
+    /// How lines look; `None`: journal under systemd, else text.
+    pub format: Option<Format>,
+}
+
+/// `format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+    /// Without time, with the priority that journald reads.
+    Journal,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(file: &Path, mode: SecretMode) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "; name another with --config or POSTBACKD_CONFIG, or begin with the one in examples/",
+                std::io::ErrorKind::PermissionDenied => "; run this as the daemon's user",
+                _ => "",
+            };
+            Problems::of_file(file.to_owned(), format!("cannot be read: {error}{hint}"))
+        })?;
+        Self::parse(&text, file, mode, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks a text that came from `file`; relative paths in it are below the file's directory.
+    pub fn parse(text: &str, file: &Path, mode: SecretMode, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        Self::read(text, file, mode, env, |_| ())
+    }
+
+    /// The destinations that this machine serves.
+    pub fn served(&self) -> impl Iterator<Item = &Arc<Destination>> {
+        let names = self.daemon.destinations.as_ref();
+        self.destinations.iter().filter(move |to| names.is_none_or(|names| names.iter().any(|name| **name == *to.name)))
+    }
+
+    fn read(
+        text: &str,
+        file: &Path,
+        mode: SecretMode,
+        env: &dyn Fn(&str) -> Option<String>,
+        looked_at: impl FnOnce(&Document<'_>),
+    ) -> Result<Self, Problems> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let doc = Document {
+            text,
+            file: file.to_owned(),
+            vault: secret::Vault { base: file.parent().unwrap_or(Path::new(".")), env },
+            mode,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            asked: RefCell::default(),
+        };
+        if !errors.is_empty() {
+            // What was recovered from a broken file would only produce problems of its own.
+            let list = errors.iter().map(|error| Problem {
+                line: error.span().map(|span| problem::line(text, &span)),
+                key: String::new(),
+                message: format!("this is not TOML: {}", error.message()),
+            });
+            return Err(Problems { file: file.to_owned(), list: list.collect() });
+        }
+        let config = sections(&Section::new(&doc, "", 0..0, Some(root.get_ref())), file);
+        looked_at(&doc);
+        let mut list = doc.problems.take();
+        list.sort_by_key(|problem| problem.line);
+        match config {
+            Some(config) if list.is_empty() => Ok(Self { warnings: doc.warnings.take(), ..config }),
+            _ => Err(Problems { file: file.to_owned(), list }),
+        }
+    }
+}
+
+fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
+    let database = database(&root.section("database"));
+    let daemon = daemon(root.section("daemon"));
+    let http = root.section("http");
+    let route = Route { proxy: http.secret("proxy", http.doc.mode), ca: http.file("ca") };
+    http.finish();
+    let log = log(root.section("log"));
+    let tables = root.section("destination").sections();
+    let destinations: Vec<Destination> = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon)).collect();
+    destination::relations(&tables, &destinations);
+    if tables.is_empty() {
+        root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
+    }
+    for name in daemon.destinations.iter().flatten().filter(|name| !tables.iter().any(|(known, _)| known == *name)) {
+        let hint = nearest(name, tables.iter().map(|(name, _)| name.as_str())).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        root.problem("daemon.destinations", format!("there is no [destination.{name}]{hint}"));
+    }
+    root.unknown();
+    let destinations = destinations.into_iter().map(Arc::new).collect();
+    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new() })
+}
+
+fn database(table: &Section<'_>) -> Option<Database> {
+    // Never by name only: a preview reads events too, and nothing prints this URL.
+    let url = table.secret("url", SecretMode::Reveal);
+    if url.is_none() && !table.has("url") {
+        table.problem("url", "it is missing: [database] url = \"postgres://postbackd@localhost/shop\", or { credential = \"database-url\" }");
+    }
+    let database = Database {
+        ca: table.file("ca"),
+        connect_timeout: table.duration("connect_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60)),
+        pool: table.integer("pool", 1..=100).unwrap_or(4) as usize,
+        url: url.unwrap_or_else(|| crate::secret::Secret::new("database.url", "")),
+    };
+    table.unknown();
+    if database.url.reveal().is_empty() {
+        return None;
+    }
+    if let Err(error) = crate::outbox::connect::target(&database) {
+        table.problem("url", error.to_string());
+    }
+    Some(database)
+}
+
+fn daemon(table: Section<'_>) -> Daemon {
+    const MS: Duration = Duration::from_millis(1);
+    const S: Duration = Duration::from_secs(1);
+    const DAY: Duration = Duration::from_secs(86_400);
+    let daemon = Daemon {
+        instance: table.text("instance").unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        expect: table.text("expect"),
+        settle: table.duration("settle", 10 * S, Duration::ZERO..=3600 * S),
+        wake: table.choice("wake", &[("poll", Wake::Poll), ("listen", Wake::Listen)]).unwrap_or_default(),
+        poll: table.duration("poll", 5 * MS, MS..=S),
+        poll_idle: table.duration("poll_idle", 50 * MS, MS..=10 * S),
+        // Ownership is proved every second and its session ends after 5 s of silence: less would stop sending at every
+        // hiccup, more would let two owners send.
+        fence: table.duration("fence", 3 * S, 2 * S..=4 * S),
+        drain: table.duration("drain", 10 * S, S..=600 * S),
+        destinations: table.texts("destinations"),
+        durable: table.text("durable"),
+        retention: table.duration("retention", 120 * DAY, DAY..=3650 * DAY),
+    };
+    if daemon.poll > daemon.poll_idle {
+        table.problem("poll", format!("{} is longer than poll_idle ({}); raise poll_idle too", duration(daemon.poll), duration(daemon.poll_idle)));
+    }
+    table.finish();
+    daemon
+}
+
+fn log(table: Section<'_>) -> Log {
+    let level = table.text("level").unwrap_or_else(|| "info".to_owned());
+    if let Err(error) = crate::telemetry::filter(&level) {
+        table.problem("level", format!("{error}; write error, warn, info, debug, or a filter like \"info,postbackd::http=debug\""));
+    }
+    let format = table.choice("format", &[("text", Format::Text), ("json", Format::Json), ("journal", Format::Journal)]);
+    table.finish();
+    Log { level, format }
+}

@@ -1,0 +1,250 @@
+//! Every message of the configuration, and the manual that `examples/postbackd.toml` is.
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    destination::{Mode, Start},
+    event::Kind,
+};
+
+const DATABASE: &str = "[database]\nurl = \"postgres://postbackd@localhost/shop\"\n";
+const EXAMPLE: &str = include_str!("../../examples/postbackd.toml");
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" => Some("canary-secret".into()),
+        "TRACKER_PROXY" => Some("http://p:1".into()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, Path::new("/t/test.toml"), SecretMode::Reveal, &env)
+}
+
+/// The problems of a destination's keys, as text.
+fn destination(keys: &str) -> String {
+    parse(&format!("{DATABASE}[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\n{keys}\n"))
+        .err()
+        .map(|p| p.to_string())
+        .unwrap_or_default()
+}
+
+fn good(keys: &str) -> Arc<Destination> {
+    let text = format!("{DATABASE}[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\n{keys}\n");
+    parse(&text).map(|mut config| config.destinations.remove(0)).unwrap_or_else(|problems| panic!("{keys}: {problems}"))
+}
+
+#[test]
+fn the_example_loads_and_its_defaults_are_the_defaults() {
+    let example = parse(EXAMPLE).expect("the example");
+    let bare = parse(DATABASE).expect("nothing but a database");
+    assert_eq!(example.daemon, bare.daemon);
+    assert_eq!(example.destinations.len(), 1);
+    assert!(example.warnings.is_empty(), "{:?}", example.warnings);
+}
+
+#[test]
+fn the_example_shows_every_key_and_shows_it_right() {
+    let all: String = EXAMPLE.lines().map(|line| shown(line).unwrap_or(line)).fold(String::new(), |text, line| text + line + "\n");
+    let directory = tempfile::tempdir().expect("a directory");
+    let authority = directory.path().join("ca.pem");
+    std::fs::write(&authority, AUTHORITY).expect("writing");
+    let all =
+        all.lines().map(|line| if line.starts_with("ca = ") { format!("ca = {authority:?}\n") } else { format!("{line}\n") }).collect::<String>();
+    let asked = RefCell::default();
+    let result = Config::read(&all, Path::new("/t/test.toml"), SecretMode::Reveal, &env, |doc| asked.replace(doc.asked.take()).clear());
+    let config = result.unwrap_or_else(|problems| panic!("with every # taken off: {problems}"));
+    assert_eq!(config.daemon.settle, Duration::from_secs(10));
+    let mut section = String::new();
+    let mut present = std::collections::BTreeSet::new();
+    for line in all.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name.replace("destination.tracker", "destination.*");
+            present.insert(section.clone());
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            present.insert(format!("{section}.{key}"));
+        }
+    }
+    let missing: Vec<String> = asked.take().into_iter().filter(|key| key != "destination" && !present.contains(key)).collect();
+    assert!(missing.is_empty(), "examples/postbackd.toml does not show {missing:?}");
+}
+
+/// `#key = value` without its #.
+fn shown(line: &str) -> Option<&str> {
+    line.strip_prefix('#').filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+/// The commented lines that are defaults by their own word: changing a default in code breaks this.
+#[test]
+fn commented_values_without_the_word_example_are_the_defaults() {
+    let mut text = String::new();
+    let mut example = false;
+    for line in EXAMPLE.lines() {
+        if line.starts_with("# ") {
+            example = line.contains("xample");
+        }
+        let format_depends_on_the_terminal = line.starts_with("#format");
+        text += if example || format_depends_on_the_terminal { line } else { shown(line).unwrap_or(line) };
+        text.push('\n');
+    }
+    let (spelt, bare) = (parse(&text).expect("defaults written out"), parse(EXAMPLE).expect("the example"));
+    assert_eq!((spelt.daemon, spelt.log.level), (bare.daemon, bare.log.level));
+    let (spelt, bare) = (&spelt.destinations[0], &bare.destinations[0]);
+    assert_eq!((&spelt.kinds, spelt.mode, spelt.start, spelt.basis, spelt.hold), (&bare.kinds, bare.mode, bare.start, bare.basis, bare.hold));
+    assert_eq!((spelt.limits.in_flight, spelt.limits.deadline, spelt.retry), (bare.limits.in_flight, bare.limits.deadline, bare.retry));
+    assert_eq!(spelt.limits.breaker_open, bare.limits.breaker_open);
+}
+
+#[test]
+fn every_problem_is_reported_with_line_key_and_fix() {
+    let text = "[database]\nurl = \"postgres://localhost/shop\"\npol = 4\n\n[daemon]\nsettle = 10\npoll = \"2s\"\n\n[destination.d]\nplatform = \"postbak\"\n";
+    let problems = parse(text).expect_err("wrong in four places").to_string();
+    assert_eq!(
+        problems,
+        "/t/test.toml:3: database.pol: there is no such key; did you mean pool?\n\
+         /t/test.toml:6: daemon.settle: a duration with a unit is needed here: \"10s\" (d, h, m, s, ms)\n\
+         /t/test.toml:7: daemon.poll: 2s is not between 1ms and 1s\n\
+         /t/test.toml:10: destination.d.platform: there is no platform \"postbak\"; known: postback"
+    );
+}
+
+#[test]
+fn messages_of_the_file_and_of_the_daemon() {
+    for (text, want) in [
+        ("", "database.url: it is missing: [database] url = "),
+        ("[database]\nurl = 5", "write it as { env"),
+        ("[database]\nurl = \"mysql://x\"", "does not begin with postgres://"),
+        ("[database]\nurl = { env = \"NOPE\" }", "the environment variable NOPE is not set"),
+        ("[database]\nurl = { credential = \"db\" }", "the unit needs LoadCredential=db"),
+        ("[database]\nurl = { file = \"/nonexistent\" }", "cannot read /nonexistent"),
+        ("[database\n", "test.toml:1: this is not TOML"),
+        ("database = 1", "this is a table: write [database]"),
+        ("[databse]", "did you mean database?"),
+        ("[database]\nurl = \"postgres://u@h/d\"\npool = 0", "a whole number between 1 and 100"),
+        ("[database]\nurl = \"postgres://u@h/d\"\nca = \"/nonexistent\"", "database.ca: cannot read /nonexistent"),
+    ] {
+        let problems = parse(text).expect_err(text).to_string();
+        assert!(problems.contains(want), "{text}\n{problems}");
+    }
+    for (keys, want) in [
+        ("poll = \"600ms\"", "test.toml:4: daemon.poll: 600ms is longer than poll_idle (50ms)"),
+        ("fence = \"5s\"", "5s is not between 2s and 4s"),
+        ("wake = \"notify\"", "\"notify\" is none of poll, listen"),
+        ("destinations = [\"x\"]", "there is no [destination.x]"),
+        ("destinations = \"x\"", "a list is needed here"),
+        ("destinations = [1]", "every entry of the list"),
+        ("expect = \"\"", "it is empty"),
+        ("expect = true", "a text in quotes is needed here, not true or false"),
+    ] {
+        let problems = parse(&format!("{DATABASE}[daemon]\n{keys}")).expect_err(keys).to_string();
+        assert!(problems.contains(want), "{keys}\n{problems}");
+    }
+    let problems = parse(&format!("{DATABASE}[log]\nlevel = \"inof\"")).expect_err("a level").to_string();
+    assert!(problems.contains("test.toml:4: log.level:"), "{problems}");
+    let problems = Config::load(Path::new("/nonexistent/p.toml"), SecretMode::Reveal).expect_err("no file").to_string();
+    assert!(problems.contains("--config") && problems.contains("/nonexistent/p.toml"), "{problems}");
+}
+
+#[test]
+fn messages_of_a_destination() {
+    for (keys, want) in [
+        ("kinds = []", "an empty list wants nothing"),
+        ("kinds = [\"purchas\"]", "did you mean purchase?"),
+        ("kinds = [\"enrich\"]", "enrich is never sent"),
+        ("kinds = [\"retract\"]", "retract follows refund"),
+        ("kinds = [\"refund\"]", "a refund is sent only where its purchase was"),
+        ("when = \"who.country ==\"", "test.toml:6: destination.d.when:"),
+        ("mode = \"Live\"", "\"Live\" is none of live, test, shadow"),
+        ("start = \"yesterday\"", "is neither \"now\" nor \"beginning\""),
+        ("start = 2026-03-01", "a time with a zone"),
+        ("value = \"nett\"", "did you mean net?"),
+        ("deadline = \"20s\"", "raise drain to 20s"),
+        ("deadline = \"2m\"", "is not between 100ms and 1m"),
+        ("hold = \"30d\"", "everything would be too old"),
+        ("in_flight = \"many\"", "a whole number between 1 and 1000"),
+        ("proxy = { env = \"NOPE\" }", "destination.d.proxy: the environment variable NOPE"),
+        ("retry = 5", "this is a table: write [destination.d.retry]"),
+        ("[destination.d.retry]\nfirst = \"2h\"", "test.toml:7: destination.d.retry.first: 2h is longer than max (1h)"),
+        ("[destination.d.retry]\nmax = \"2h\"\ngive_up_after = \"1h\"", "2h is longer than give_up_after (1h)"),
+        ("[destination.d.retry]\ngive_up_after = \"200d\"", "daemon.retention (120d)"),
+        ("[destination.d.retry]\nfrist = \"1s\"", "did you mean first?"),
+        ("[destination.d.breaker]\nopen = \"10m\"", "is not between 100ms and 5m"),
+        ("[destination.D]\nplatform = \"postback\"\nurl = \"https://a.example/\"", "differs from destination.d in case only"),
+        ("was = \"d\"", "destination.d is still there"),
+        ("[destination.x]", "destination.x.platform: it is missing; known: postback"),
+        ("[destination.\"a b\"]\nplatform = \"postback\"\nurl = \"https://a.example/\"", "up to 63 letters"),
+    ] {
+        let problems = destination(keys);
+        assert!(problems.contains(want), "{keys}\n{problems}");
+    }
+}
+
+#[test]
+fn a_destination_as_it_is_meant() {
+    let found = good(
+        "kinds = [\"lead\"]\nmode = \"shadow\"\nstart = 2026-03-01T00:00:00Z\nvalue = \"net\"\nhold = \"6h\"\nproxy = { env = \"TRACKER_PROXY\" }",
+    );
+    assert_eq!(found.kinds.iter().copied().collect::<Vec<_>>(), [Kind::Lead]);
+    assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
+    assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
+    assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
+}
+
+#[test]
+fn the_digest_follows_what_shapes_a_request_and_nothing_else() {
+    let plain = good("");
+    assert_eq!(plain.digest.len(), 64);
+    for same in ["per_second = 5", "[destination.d.retry]\nfirst = \"1s\"", "proxy = { env = \"TRACKER_PROXY\" }"] {
+        assert_eq!(plain.digest, good(same).digest, "{same}");
+    }
+    for other in ["value = \"net\"", "mode = \"test\""] {
+        assert_ne!(plain.digest, good(other).digest, "{other}");
+    }
+}
+
+#[test]
+fn secrets_are_read_or_named_and_never_shown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("token");
+    std::fs::write(&path, "canary-secret\n").expect("writing");
+    let value = |text: &str| toml::Value::Table(text.parse().expect("TOML"));
+    let env = |name: &str| if name == "CREDENTIALS_DIRECTORY" { Some(directory.path().display().to_string()) } else { env(name) };
+    let vault = secret::Vault { base: directory.path(), env: &env };
+    for text in ["env = \"TOKEN\"", "file = \"token\"", "credential = \"token\""] {
+        let (found, _) = vault.find(&value(text), SecretMode::Reveal).expect(text);
+        assert_eq!(found.reveal(), "canary-secret", "{text}");
+        assert!(!format!("{found:?} {found}").contains("canary"));
+        let (named, _) = vault.find(&value(text), SecretMode::Names).expect(text);
+        assert!(named.reveal().starts_with("SECRET.") && named.reveal().to_lowercase().ends_with("token"), "{named:?}");
+        assert!(named.reveal().chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)), "{named:?} would be percent-encoded");
+    }
+    let (inline, _) = vault.find(&toml::Value::String("canary-secret".into()), SecretMode::Names).expect("plain text");
+    assert_eq!(inline.reveal(), "SECRET.inline");
+    let named = vault.find(&value("env = \"NOT_SET\""), SecretMode::Names);
+    assert!(named.is_ok(), "a preview needs no secret");
+    for bad in ["credential = \"../token\"", "env = \"\"", "vault = \"x\"", "env = \"A\"\nfile = \"b\""] {
+        assert!(vault.find(&value(bad), SecretMode::Reveal).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_worth_a_word() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("url");
+    std::fs::write(&path, "postgres://u:canary@h/d\n").expect("writing");
+    let text = format!(
+        "[database]\nurl = {{ file = {path:?} }}\n[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\nclick = [\"glcid\"]"
+    );
+    for (mode, want) in [(0o644, 2), (0o600, 1)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        let config = parse(&text).expect("a configuration");
+        assert_eq!(config.warnings.len(), want, "{:?}", config.warnings);
+        assert!(!format!("{config:?}").contains("canary"), "Debug shows a secret");
+    }
+}
+
+/// Any self-signed certificate: only that it can be read matters.
+const AUTHORITY: &str = include_str!("testdata/authority.pem");

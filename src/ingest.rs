@@ -1,0 +1,101 @@
+//! Loop one: window -> ledger -> numbered stream. It also carries out commands and heals drifted triggers, because it is the
+//! one task that writes numbers.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    books::Changes,
+    event::Event,
+    ledger::Ledger,
+    outbox::{
+        DbError, command,
+        ingest::{Page, Reader, know},
+    },
+    session::Session,
+};
+
+/// How often the shop's commits are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// While something happened within the last second.
+    pub busy: Duration,
+    /// Doubling up to this while nothing happens.
+    pub idle: Duration,
+}
+
+/// How long after the last commit the pace stays busy.
+const BUSY_FOR: Duration = Duration::from_secs(1);
+/// Commands are looked for this often.
+const COMMANDS_EVERY: Duration = Duration::from_millis(200);
+/// Attached tables are compared with their triggers this often.
+const HEAL_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads until the session is lost or a stop is asked for.
+pub async fn run(
+    session: &Session,
+    mut db: Client,
+    pace: Pace,
+    woken: &Notify,
+    on_command: impl Fn(),
+    stop: &CancellationToken,
+) -> Result<(), DbError> {
+    let mut reader = Reader::load(&db, session.epoch).await?;
+    let (mut active, mut wait) = (Instant::now(), pace.busy);
+    let (mut commands_at, mut heal_at) = (Instant::now(), Instant::now());
+    loop {
+        let page = reader.read(&db).await?;
+        let now = Instant::now();
+        match page {
+            Some(page) if !page.events.is_empty() || page.more => {
+                take_in(&mut reader, &db, &page).await?;
+                session.grew(reader.last_seq);
+                active = now;
+                if page.more {
+                    continue;
+                }
+            }
+            Some(page) => reader.commit(&db, &page, &Changes::default()).await?,
+            None => {}
+        }
+        if now >= commands_at {
+            commands_at = now + COMMANDS_EVERY;
+            for (id, what) in command::waiting(&db).await? {
+                let answer = command::execute(&mut db, &mut reader, id, &what).await?;
+                tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
+                session.grew(reader.last_seq);
+                on_command();
+            }
+        }
+        if now >= heal_at {
+            heal_at = now + HEAL_EVERY;
+            crate::outbox::schema::heal(&db).await?;
+        }
+        wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
+        tokio::select! {
+            biased;
+            () = session.lost.cancelled() => return Err(DbError::SessionOver),
+            () = stop.cancelled() => return Ok(()),
+            // A NOTIFY is only ever a wake-up: polling goes on.
+            () = woken.notified() => active = Instant::now(),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One page into ledger and stream.
+async fn take_in(reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
+    let decoded: Vec<(i64, Option<Event>)> = page.events.iter().map(|raw| (raw.id, raw.decode().ok())).collect();
+    let mut ledger = Ledger::at(reader.last_seq + 1);
+    ledger.know(know(db, decoded.iter().filter_map(|(_, event)| event.as_ref())).await?);
+    for (id, event) in &decoded {
+        match event {
+            Some(event) => ledger.fold(event),
+            None => ledger.fold_unreadable(*id),
+        }
+    }
+    reader.commit(db, page, &ledger.into_changes()).await
+}

@@ -1,0 +1,69 @@
+//! [6 database mark] What became of deliveries at one destination, in one transaction with its position.
+
+use jiff::Timestamp;
+use tokio_postgres::{Client, types::Type};
+
+use super::DbError;
+use crate::marks::{Marks, Move, PendingRow};
+
+/// Writes it, durably; `Fenced` when somebody else has moved the position.
+pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks) -> Result<(), DbError> {
+    let a = &marks.attempts;
+    let events: Vec<i64> = a.iter().map(|row| row.event).collect();
+    let numbers: Vec<i32> = a.iter().map(|row| row.attempt).collect();
+    let seqs: Vec<i64> = a.iter().map(|row| row.seq).collect();
+    let outcomes: Vec<&str> = a.iter().map(|row| row.outcome.as_str()).collect();
+    let statuses: Vec<Option<i32>> = a.iter().map(|row| row.status).collect();
+    let durations: Vec<Option<i32>> = a.iter().map(|row| row.duration_ms).collect();
+    let reasons: Vec<Option<&str>> = a.iter().map(|row| row.reason.as_deref()).collect();
+
+    let receipt_event: Vec<i64> = marks.receipts.keys().copied().collect();
+    let receipt_sent: Vec<String> = marks.receipts.values().map(|receipt| serde_json::to_string(&receipt.sent).unwrap_or_default()).collect();
+    let receipt_answer: Vec<Option<String>> = marks.receipts.values().map(|receipt| receipt.answer.as_ref().map(|v| v.to_string())).collect();
+    let receipt_uncertain: Vec<bool> = marks.receipts.values().map(|receipt| receipt.uncertain).collect();
+
+    let rows: Vec<&PendingRow> = marks.pending.values().flatten().collect();
+    let pending_event: Vec<i64> = rows.iter().map(|row| row.event).collect();
+    let pending_seq: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    let pending_order: Vec<&str> = rows.iter().map(|row| &*row.order_ref).collect();
+    let pending_state: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
+    let pending_attempts: Vec<i32> = rows.iter().map(|row| row.attempts).collect();
+    let pending_next: Vec<Option<Timestamp>> = rows.iter().map(|row| row.next_at).collect();
+    let pending_reason: Vec<Option<&str>> = rows.iter().map(|row| row.reason.as_deref()).collect();
+    let gone: Vec<i64> = marks.pending.iter().filter(|(_, row)| row.is_none()).map(|(event, _)| *event).collect();
+
+    let rows = db
+        .query_typed(
+            include_str!("../../sql/complete.sql"),
+            &[
+                (&destination, Type::TEXT),
+                (&place.epoch, Type::INT8),
+                (&place.from, Type::INT8),
+                (&place.to, Type::INT8),
+                (&place.horizon, Type::INT8),
+                (&marks.halted.is_some(), Type::BOOL),
+                (&marks.halted, Type::TEXT),
+                (&events, Type::INT8_ARRAY),
+                (&numbers, Type::INT4_ARRAY),
+                (&seqs, Type::INT8_ARRAY),
+                (&outcomes, Type::TEXT_ARRAY),
+                (&statuses, Type::INT4_ARRAY),
+                (&durations, Type::INT4_ARRAY),
+                (&reasons, Type::TEXT_ARRAY),
+                (&receipt_event, Type::INT8_ARRAY),
+                (&receipt_sent, Type::TEXT_ARRAY),
+                (&receipt_answer, Type::TEXT_ARRAY),
+                (&receipt_uncertain, Type::BOOL_ARRAY),
+                (&pending_event, Type::INT8_ARRAY),
+                (&pending_seq, Type::INT8_ARRAY),
+                (&pending_order, Type::TEXT_ARRAY),
+                (&pending_state, Type::TEXT_ARRAY),
+                (&pending_attempts, Type::INT4_ARRAY),
+                (&pending_next, Type::TIMESTAMPTZ_ARRAY),
+                (&pending_reason, Type::TEXT_ARRAY),
+                (&gone, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    if rows.first().map_or(0, |row| row.get::<_, i64>(0)) == 1 { Ok(()) } else { Err(DbError::Fenced) }
+}

@@ -1,0 +1,150 @@
+//! Where each destination stands: claimed once by every owner's session, then moved by `complete`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_postgres::{Client, types::Type};
+
+use super::DbError;
+use crate::{
+    books::State,
+    event::Kind,
+    marks::{PendingRow, Waiting},
+};
+
+/// A destination as the configuration wants it.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its former name.
+    pub was: Option<&'a str>,
+    /// Where it begins when it is new: a stream number cannot be known yet, so a time; `None`: now.
+    pub start: Option<Timestamp>,
+    /// Numbers that may be on the wire beyond the position.
+    pub ahead: i64,
+    /// Digest of its settings.
+    pub settings: &'a str,
+}
+
+/// A claimed position.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Every event at or below has its attempt or a row in pending.
+    pub seq: i64,
+    /// Raised for this session.
+    pub horizon: i64,
+    /// What a former process may have sent without recording it: (seq, maybe].
+    pub maybe: i64,
+    /// A person paused it.
+    pub paused: bool,
+    /// Why it cannot be used.
+    pub halted: Option<String>,
+    /// Its settings have changed since that process.
+    pub settings_changed: bool,
+}
+
+/// Takes a destination's position for the owner of `epoch`; creates or renames it when it is new.
+pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
+    let tx = db.transaction().await?;
+    let rows = tx.query_typed("select last_seq from postback.ingest where epoch = $1 for share", &[(&epoch, Type::INT8)]).await?;
+    let last_seq: i64 = rows.first().ok_or(DbError::Fenced)?.get(0);
+    if let Some(was) = wanted.was {
+        rename(&tx, was, wanted.name).await?;
+    }
+    let start = match wanted.start {
+        None => last_seq,
+        Some(time) => {
+            let sql = "select coalesce(min(l.seq) - 1, $2) from postback.log l where l.at >= $1";
+            tx.query_typed(sql, &[(&time, Type::TIMESTAMPTZ), (&last_seq, Type::INT8)]).await?[0].get(0)
+        }
+    };
+    let sql = "
+      insert into postback.position (destination, seq, horizon, epoch, started, settings) values ($1, $2, $2, $3, $2, $4)
+      on conflict do nothing";
+    tx.query_typed(sql, &[(&wanted.name, Type::TEXT), (&start, Type::INT8), (&epoch, Type::INT8), (&wanted.settings, Type::TEXT)]).await?;
+    let sql = "select seq, horizon, paused, halted, settings from postback.position where destination = $1 for update";
+    let row = &tx.query_typed(sql, &[(&wanted.name, Type::TEXT)]).await?[0];
+    let (seq, old_horizon): (i64, i64) = (row.get(0), row.get(1));
+    let horizon = old_horizon.max(seq + wanted.ahead);
+    let claimed = Claimed {
+        seq,
+        horizon,
+        // What was not in the stream yet cannot have been sent by a former process.
+        maybe: old_horizon.min(last_seq),
+        paused: row.get(2),
+        halted: row.get(3),
+        settings_changed: row.get::<_, Option<&str>>(4) != Some(wanted.settings),
+    };
+    let sql = "update postback.position set epoch = $2, horizon = $3, settings = $4, at = clock_timestamp()
+                where destination = $1 and set_config('synchronous_commit', 'on', true) is not null";
+    let params = [
+        (&wanted.name as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
+        (&epoch, Type::INT8),
+        (&horizon, Type::INT8),
+        (&wanted.settings, Type::TEXT),
+    ];
+    tx.query_typed(sql, &params).await?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// `was = "old"`: history and position go over, once; a destination that exists already keeps its own.
+async fn rename(tx: &tokio_postgres::Transaction<'_>, was: &str, name: &str) -> Result<(), DbError> {
+    let sql = "update postback.position set destination = $2
+                where destination = $1 and not exists (select from postback.position where destination = $2) returning 1";
+    if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?.is_empty() {
+        return Ok(());
+    }
+    for table in ["attempt", "receipt", "pending"] {
+        let sql = format!("update postback.{table} set destination = $2 where destination = $1");
+        tx.query_typed(&sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?;
+    }
+    tracing::info!(destination = name, was, "destination renamed");
+    Ok(())
+}
+
+/// The open rows of `pending`, in stream order: what waits for a time, for another event or was being sent.
+pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<(PendingRow, Option<Kind>)>, DbError> {
+    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind
+                 from postback.pending p left join postback.event e on e.id = p.event
+                where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
+    let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
+    let pending = |row: &tokio_postgres::Row| {
+        let row_of = PendingRow {
+            event: row.get(0),
+            seq: row.get(1),
+            order_ref: Arc::from(row.get::<_, &str>(2)),
+            state: Waiting::parse(row.get(3)).ok_or_else(|| DbError::Unexpected("unknown state in postback.pending".into()))?,
+            attempts: row.get(4),
+            next_at: row.try_get(5).unwrap_or(None),
+            reason: row.get(6),
+        };
+        Ok((row_of, row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok())))
+    };
+    rows.iter().map(pending).collect()
+}
+
+/// A recorded attempt, as a restart consults it.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// The event.
+    pub event: i64,
+    /// The entry of the stream that it answers.
+    pub seq: i64,
+    /// Its number.
+    pub attempt: i32,
+    /// What became of it.
+    pub outcome: State,
+}
+
+/// All attempts of these events at a destination.
+pub async fn recorded(db: &Client, destination: &str, events: &[i64]) -> Result<Vec<Recorded>, DbError> {
+    let sql = "select event, seq, attempt, outcome from postback.attempt where destination = $1 and event = any($2) order by event, attempt";
+    let rows = super::pinned(db, super::PIN, sql, &[(&destination, Type::TEXT), (&events, Type::INT8_ARRAY)]).await?;
+    let recorded = |row: &tokio_postgres::Row| {
+        let outcome = State::parse(row.get(3)).ok_or_else(|| DbError::Unexpected("unknown outcome in postback.attempt".into()))?;
+        Ok(Recorded { event: row.get(0), seq: row.get(1), attempt: row.get(2), outcome })
+    };
+    rows.iter().map(recorded).collect()
+}

@@ -1,0 +1,114 @@
+//! What would be sent: the same judging and the same adapters as the daemon's, and nothing on the wire.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_postgres::{Client, types::Type};
+
+use crate::{
+    books::{Facts, Sale},
+    destination::Destination,
+    event::{Event, Kind},
+    judge::{Judgement, Question, judge},
+    outbox::{
+        DbError,
+        facts::{self, About},
+        stream,
+    },
+    platform::Refusal,
+    request::Request,
+};
+
+/// One event at one destination.
+#[derive(Debug)]
+pub struct Previewed {
+    /// Destination name.
+    pub destination: Arc<str>,
+    /// Event id; 0 for an event from a file.
+    pub event: i64,
+    /// What it is.
+    pub kind: Option<Kind>,
+    /// The order, lead ...
+    pub reference: String,
+    /// The request, or why there would be none (`skipped: no gclid`).
+    pub result: Result<Request, String>,
+}
+
+/// Events of an order, oldest first.
+pub async fn events_of(db: &Client, reference: &str) -> Result<Vec<i64>, DbError> {
+    let rows = db.query_typed("select id from postback.event where ref = $1 order by id", &[(&reference, Type::TEXT)]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Events that the database holds, by id, at each destination, as of now. Unknown ids are left out.
+pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[i64], now: Timestamp) -> Result<Vec<Previewed>, DbError> {
+    let events = stream::events(db, ids).await?;
+    let mut all = Vec::new();
+    for to in destinations {
+        let about: Vec<About<'_>> = events.values().filter_map(|event| Some(About { event: event.as_ref().ok()?, has_history: true })).collect();
+        let mut facts = facts::read(db, &to.name, &about).await?;
+        told_before(&mut facts);
+        for id in ids {
+            match events.get(id) {
+                Some(Ok(event)) => all.push(at(to, event, &facts, now)),
+                Some(Err(why)) => all.push(Previewed {
+                    destination: Arc::clone(&to.name),
+                    event: *id,
+                    kind: None,
+                    reference: String::new(),
+                    result: Err(format!("dead: {why}")),
+                }),
+                None => {}
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A refund is shown as it would be told once its purchase is.
+fn told_before(facts: &mut Facts) {
+    for purchase in facts.purchases.keys() {
+        facts.last.entry(*purchase).or_insert(crate::books::LastAttempt {
+            attempt: 1,
+            state: crate::books::State::Delivered,
+            reason: None,
+            first_sent: None,
+        });
+    }
+}
+
+/// An event that is in no database: as if it had just been committed.
+pub fn of_event(destinations: &[Arc<Destination>], event: &Arc<Event>, now: Timestamp) -> Vec<Previewed> {
+    let mut facts = Facts::default();
+    if event.kind == Kind::Purchase {
+        let sale = Sale {
+            order_ref: event.reference.clone(),
+            generation: 1,
+            event: Some(event.id),
+            value: event.value,
+            currency: event.currency,
+            ..Sale::default()
+        };
+        facts.sales.insert(event.reference.clone(), vec![sale]);
+    }
+    destinations.iter().map(|to| at(to, event, &facts, now)).collect()
+}
+
+fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp) -> Previewed {
+    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, settings_changed: false };
+    let result = match judge(&question, facts, to, now) {
+        Judgement::Send { delivery, .. } => match to.platform.request(&[*delivery], now) {
+            Ok(request) => Ok(request),
+            Err(Refusal::Skip(reason)) => Err(format!("skipped: {reason}")),
+            Err(Refusal::Dead(reason)) => Err(format!("dead: {reason}")),
+        },
+        Judgement::Skip(reason) => Err(format!("skipped: {reason}")),
+        Judgement::Dead(reason) => Err(format!("dead: {reason}")),
+        Judgement::Annul(reason) => Err(format!("annulled: {reason}")),
+        Judgement::Unknown(reason) => Err(format!("unknown: {reason}")),
+        Judgement::Hold { until, why } => Err(format!("held until {until}: {why}")),
+        Judgement::Park(reason) => Err(format!("parked: {reason}")),
+        Judgement::Keep => Err("keeps its state".into()),
+    };
+    Previewed { destination: Arc::clone(&to.name), event: event.id, kind: Some(event.kind), reference: event.reference.clone(), result }
+}

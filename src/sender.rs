@@ -1,0 +1,470 @@
+//! Loop two, one task per destination: stream -> judge -> lane -> request -> wire -> verdict -> mark.
+//!
+//! The task outlives sessions: when the database is lost it keeps collecting answers, and when it is back it reads everything
+//! else again from the tables. Database work (reading a page, reading facts, writing marks) runs beside the requests in
+//! flight, one of each kind at a time, so that neither waits for the other.
+
+pub mod book;
+mod desk;
+mod dispatch;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    book::{Book, Fate, Item},
+    desk::{Answered, Batch, Desk},
+    dispatch::Judged,
+    wire::{Back, Wire},
+};
+use crate::{
+    books::State,
+    breaker::{Breaker, Signal, Ticket},
+    destination::{Destination, Start},
+    http::Transport,
+    limit::Limit,
+    marks::{Marks, Waiting},
+    outbox::{DbError, position, stream},
+    outcome::{Outcome, SendError},
+    session::Session,
+};
+
+/// Entries in memory that hold the position; no more are read while there are so many.
+const WINDOW: usize = 500;
+/// Marks are written together for so long, unless there are many or nothing else is going on.
+const GATHER: Duration = Duration::from_millis(8);
+const GATHER_MAX: usize = 200;
+/// A position that moved over entries without marks is written this late at most.
+const POSITION_LAG: Duration = Duration::from_secs(1);
+
+/// What a destination's task is told from outside.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The owner's present session, or none.
+    pub sessions: watch::Receiver<Option<Arc<Session>>>,
+    /// No new requests; what is in flight is drained for at most `drain`.
+    pub stop: CancellationToken,
+    /// See `stop`.
+    pub drain: Duration,
+    /// A person's command changed rows: read them again.
+    pub reload: Arc<Notify>,
+}
+
+/// One destination.
+pub struct Sender {
+    to: Arc<Destination>,
+    limit: Limit,
+    breaker: Breaker,
+    wire: Wire,
+    /// Answers that are not recorded yet and whose session is gone.
+    stash: Vec<Back>,
+    /// No request before this: the rate limit or the fence said so.
+    gate: Option<Instant>,
+    transport: Arc<dyn Transport>,
+}
+
+type Work<T> = Option<Pin<Box<dyn Future<Output = Result<T, DbError>> + Send>>>;
+
+/// Waits for work that is under way; for ever when there is none. Cancel-safe: the work stays where it is.
+async fn done<T>(work: &mut Work<T>) -> Result<T, DbError> {
+    match work {
+        Some(running) => {
+            let result = running.await;
+            *work = None;
+            result
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// A page of the stream, with what is recorded of its entries where a former process may have been at work.
+type Page = (Arc<Vec<stream::Numbered>>, HashMap<i64, Vec<position::Recorded>>);
+
+/// The database work of one session.
+struct Works {
+    page: Work<Page>,
+    judged: Work<Judged>,
+    written: Work<()>,
+    writing: Option<(Batch, crate::marks::Move)>,
+    /// Nothing to read before this.
+    read_again: Option<Instant>,
+}
+
+impl Sender {
+    /// A destination that has sent nothing yet.
+    pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Self {
+        let breaker = Breaker::new(to.limits);
+        Self { to, limit, breaker, wire: Wire::default(), stash: Vec::new(), gate: None, transport }
+    }
+
+    /// Runs until it is stopped and drained.
+    pub async fn run(mut self, mut control: Control) {
+        loop {
+            let session = control.sessions.borrow_and_update().clone().filter(|session| !session.lost.is_cancelled());
+            if let Some(session) = session {
+                match self.serve(&session, &control).await {
+                    Ok(true) => return,
+                    Ok(false) => continue,
+                    Err(error) => {
+                        if !session.lost.is_cancelled() {
+                            tracing::warn!(destination = %self.to.name, error = %error, "destination lost the database");
+                        }
+                        session.lost.cancel();
+                    }
+                }
+            }
+            tokio::select! {
+                changed = control.sessions.changed() => if changed.is_err() { return },
+                back = self.wire.next() => self.stash.push(back),
+                // Without a database nothing more can be recorded; what is in flight is maybe-sent after the next start.
+                () = control.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// How far the horizon leads the position: a stated bound on what a crash can repeat.
+    fn ahead(&self) -> i64 {
+        ahead(&self.to)
+    }
+
+    /// Serves one session. `Ok(true)`: stopped and drained; `Ok(false)`: read everything again.
+    async fn serve(&mut self, session: &Arc<Session>, control: &Control) -> Result<bool, DbError> {
+        let mut grown = session.watch();
+        let mut desk = self.open(session).await?;
+        let result = self.work(&mut desk, &mut grown, control).await;
+        // Answers whose marks are not durable stay facts.
+        self.stash.append(&mut desk.batch.backs);
+        result
+    }
+
+    async fn open(&mut self, session: &Arc<Session>) -> Result<Desk, DbError> {
+        let mut db = session.pool.get().await?;
+        let start = match self.to.start {
+            Start::Now => None,
+            Start::At(time) => Some(time),
+            Start::Beginning => Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let wanted = position::Wanted { name: &self.to.name, was: self.to.was.as_deref(), start, ahead: self.ahead(), settings: &self.to.digest };
+        let claimed = position::claim(&mut db, session.epoch, &wanted).await?;
+        let now = Instant::now();
+        let mut desk = Desk {
+            session: Arc::clone(session),
+            seq: claimed.seq,
+            horizon: claimed.horizon,
+            maybe: claimed.maybe,
+            settings_changed: claimed.settings_changed,
+            stopped: claimed.paused || claimed.halted.is_some(),
+            book: Book::at(0),
+            batch: Batch::default(),
+            first_mark: None,
+            written: now,
+        };
+        let rows = position::open_rows(&db, &self.to.name).await?;
+        drop(db);
+        for (row, kind) in rows {
+            let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
+            desk.book.add(Item {
+                seq: row.seq,
+                event_id: row.event,
+                kind,
+                lane: row.order_ref,
+                cause: None,
+                event: None,
+                rows: 0,
+                tries: u32::try_from(row.attempts).unwrap_or(0),
+                maybe_sent: false,
+                row: Some(row.state),
+                due: wait.map(|wait| now + wait.unsigned_abs()),
+                busy: self.wire.has(row.seq),
+                since: now,
+            });
+        }
+        // Rows may lie behind the position (they were read once) but never ahead of it, so reading goes on at the position.
+        desk.book.read_from(claimed.seq);
+        self.settle_stash(&mut desk, now);
+        self.resolve_sending(&mut desk, now);
+        Ok(desk)
+    }
+
+    /// An at-most-once delivery that was being sent when its process was lost: nobody knows, so a person decides.
+    fn resolve_sending(&self, desk: &mut Desk, now: Instant) {
+        for seq in desk.book.with_row(Waiting::Sending) {
+            if !self.wire.has(seq) && desk.book.item(seq).is_some_and(|item| !item.busy) {
+                let why = "the daemon was lost between request and answer, and the platform counts every request";
+                desk.finish(seq, State::Unknown, Some(why.into()), None, None, now);
+            }
+        }
+    }
+
+    async fn work(&mut self, desk: &mut Desk, grown: &mut watch::Receiver<i64>, control: &Control) -> Result<bool, DbError> {
+        let session = Arc::clone(&desk.session);
+        let mut works = Works { page: None, judged: None, written: None, writing: None, read_again: None };
+        let mut drain_until: Option<Instant> = None;
+        let mut reloading = false;
+        loop {
+            let now = Instant::now();
+            desk.book.wake(now);
+            if drain_until.is_none() && !reloading {
+                self.read(desk, &mut works, now);
+                self.judge(desk, &mut works, now);
+            }
+            let full = desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
+            desk.spill(&self.to, self.breaker.state(now) == "closed", full, now);
+            self.write(desk, &mut works, now);
+            let quiet = works.judged.is_none() && works.written.is_none() && desk.batch.marks.is_empty() && desk.batch.fates.is_empty();
+            if reloading && quiet {
+                return Ok(false);
+            }
+            if drain_until.is_some_and(|until| quiet && self.wire.is_empty() || now >= until && works.written.is_none()) {
+                return Ok(true);
+            }
+            let wake = self.next_look(desk, &works, now, drain_until);
+            tokio::select! {
+                biased;
+                // 1. The session is over: everything cached is void.
+                () = session.lost.cancelled() => {
+                    if let Some((batch, _)) = works.writing.take() { self.stash.extend(batch.backs); }
+                    return Err(DbError::SessionOver);
+                }
+                // 2. Marks became durable: lanes go on, at-most-once requests start.
+                result = done(&mut works.written) => match result {
+                    Ok(()) => self.written(desk, &mut works, Instant::now()),
+                    Err(error) => {
+                        if let Some((batch, _)) = works.writing.take() { self.stash.extend(batch.backs); }
+                        return Err(error);
+                    }
+                },
+                // 3. An answer: facts first.
+                back = self.wire.next() => self.came_back(desk, back, Instant::now()),
+                // 4. Facts for the next requests.
+                judged = done(&mut works.judged) => self.dispatch(desk, judged?, Instant::now()),
+                // 5. More of the stream.
+                page = done(&mut works.page) => self.take_in(desk, &mut works, page?, Instant::now()),
+                // 6. The stream grew.
+                _ = grown.changed() => works.read_again = None,
+                // 7. A person changed something.
+                () = control.reload.notified() => reloading = true,
+                // 8. No more requests; what is in flight may end.
+                () = control.stop.cancelled(), if drain_until.is_none() => drain_until = Some(Instant::now() + control.drain),
+                // 9. Something is due.
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    fn next_look(&self, desk: &Desk, works: &Works, now: Instant, drain_until: Option<Instant>) -> Instant {
+        let later = now + Duration::from_secs(1);
+        let ready = !desk.stopped && desk.book.has_ready(desk.horizon);
+        let candidates = [
+            desk.book.next_due(),
+            works.read_again,
+            drain_until.filter(|until| *until > now),
+            desk.first_mark.filter(|_| works.written.is_none()).map(|first| first + GATHER),
+            self.breaker.next(now).filter(|_| ready),
+            self.gate.filter(|_| ready),
+        ];
+        candidates.into_iter().flatten().fold(later, Instant::min).max(now)
+    }
+
+    /// Starts reading the next page, when there is room for it.
+    fn read(&self, desk: &Desk, works: &mut Works, now: Instant) {
+        if works.page.is_some() || desk.stopped || desk.book.unpassed() >= WINDOW || works.read_again.is_some_and(|at| now < at) {
+            return;
+        }
+        let settled = desk.session.settling.settled(now);
+        let (after, maybe) = (desk.book.read(), desk.maybe);
+        if settled.sure.max(settled.perhaps) <= after {
+            works.read_again = desk.session.settling.next(after, now);
+            return;
+        }
+        let (session, name) = (Arc::clone(&desk.session), Arc::clone(&self.to.name));
+        works.page = Some(Box::pin(async move {
+            let db = session.pool.get().await?;
+            let page = session.cache.read(&db, after, settled).await?;
+            let doubtful: Vec<i64> = page.iter().filter(|entry| entry.seq <= maybe).map(|entry| entry.event_id).collect();
+            let mut recorded: HashMap<i64, Vec<position::Recorded>> = HashMap::new();
+            if !doubtful.is_empty() {
+                for row in position::recorded(&db, &name, &doubtful).await? {
+                    recorded.entry(row.event).or_default().push(row);
+                }
+            }
+            Ok((page, recorded))
+        }));
+    }
+
+    fn take_in(&mut self, desk: &mut Desk, works: &mut Works, (page, recorded): Page, now: Instant) {
+        works.read_again = match page.last() {
+            Some(_) => None,
+            None => desk.session.settling.next(desk.book.read(), now).or(Some(now + POSITION_LAG)).map(|at| at.max(now + Duration::from_millis(5))),
+        };
+        for entry in page.iter() {
+            desk.book.read_up_to(entry.seq);
+            let here = entry.only.as_ref().is_none_or(|only| only.iter().any(|name| **name == *self.to.name));
+            if !here || (entry.cause.is_some() && desk.book.waits(entry.event_id)) {
+                continue;
+            }
+            let rows = recorded.get(&entry.event_id).map_or(&[][..], Vec::as_slice);
+            if rows.iter().any(|row| row.seq == entry.seq && row.outcome != State::Retry) || desk.book.item(entry.seq).is_some() {
+                continue;
+            }
+            let tries = rows.iter().filter(|row| row.seq == entry.seq).count();
+            desk.book.add(Item {
+                seq: entry.seq,
+                event_id: entry.event_id,
+                kind: entry.event.as_ref().ok().map(|event| event.kind),
+                lane: Arc::clone(&entry.reference),
+                cause: entry.cause,
+                event: Some(entry.event.clone()),
+                rows: rows.last().map_or(0, |row| row.attempt),
+                tries: u32::try_from(tries).unwrap_or(u32::MAX),
+                maybe_sent: entry.seq <= desk.maybe,
+                row: None,
+                due: None,
+                busy: self.wire.has(entry.seq),
+                since: now,
+            });
+        }
+        self.settle_stash(desk, now);
+    }
+
+    /// Starts writing, when there is enough to write or nothing to wait for.
+    fn write(&mut self, desk: &mut Desk, works: &mut Works, now: Instant) {
+        if works.written.is_some() {
+            return;
+        }
+        let place = desk.next_move(self.ahead());
+        let batch = &desk.batch;
+        let something = !batch.marks.is_empty() || !batch.fates.is_empty();
+        let gathered = desk.first_mark.is_some_and(|first| now >= first + GATHER) || batch.fates.len() >= GATHER_MAX;
+        let idle = self.wire.is_empty() && works.judged.is_none();
+        let moved = place.to > place.from && (now >= desk.written + POSITION_LAG || place.to - place.from >= self.ahead() / 2);
+        if !(something && (gathered || idle) || moved) {
+            return;
+        }
+        let batch = std::mem::take(&mut desk.batch);
+        desk.first_mark = None;
+        desk.written = now;
+        let marks: Marks = batch.marks.clone();
+        let (session, name) = (Arc::clone(&desk.session), Arc::clone(&self.to.name));
+        if let Some(why) = &marks.halted {
+            tracing::error!(destination = %name, reason = %why, "destination halted; run \"postbackd resume {name}\" when it is mended");
+        }
+        works.writing = Some((batch, place));
+        works.written = Some(Box::pin(async move {
+            let db = session.pool.get().await?;
+            crate::outbox::complete::complete(&db, &name, place, &marks).await
+        }));
+    }
+
+    /// Marks are durable.
+    fn written(&mut self, desk: &mut Desk, works: &mut Works, now: Instant) {
+        let Some((batch, place)) = works.writing.take() else { return };
+        desk.seq = place.to;
+        desk.horizon = place.horizon;
+        for (seq, fate) in batch.fates {
+            desk.book.apply(seq, fate);
+        }
+        for prepared in batch.launches {
+            self.launch(desk, prepared, now);
+        }
+    }
+
+    /// Answers that came while there was no session, or whose marks were lost with it.
+    fn settle_stash(&mut self, desk: &mut Desk, now: Instant) {
+        let (known, unknown): (Vec<Back>, Vec<Back>) =
+            std::mem::take(&mut self.stash).into_iter().partition(|back| back.batch.iter().all(|sent| sent.seq <= desk.book.read()));
+        self.stash = unknown;
+        for back in known {
+            self.came_back(desk, back, now);
+        }
+    }
+
+    fn came_back(&mut self, desk: &mut Desk, mut back: Back, now: Instant) {
+        if back.batch.iter().any(|sent| sent.seq > desk.book.read()) {
+            self.stash.push(back); // Its entry is not read yet in this session.
+            return;
+        }
+        let deliveries: Vec<_> = back.batch.iter().map(|sent| sent.delivery.clone()).collect();
+        let (outcomes, status, maybe_arrived) = match &back.reply {
+            Ok(reply) => (self.to.platform.outcome(&deliveries, reply, jiff::Timestamp::now()), Some(i32::from(reply.status)), true),
+            Err(error) => {
+                let (outcome, maybe_arrived) = match error {
+                    SendError::NotSent(why) => (Outcome::retry(why.as_str()), false),
+                    SendError::MaybeSent(why) => (Outcome::retry(why.as_str()), true),
+                    SendError::Unsendable(why) => (Outcome::Rejected { why: why.clone() }, false),
+                };
+                (vec![outcome; deliveries.len()], None, maybe_arrived)
+            }
+        };
+        if let Some(ticket) = back.ticket.take() {
+            self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
+        }
+        let reached = maybe_arrived;
+        // 429 and 503 say that the request was not taken; nothing else does.
+        let maybe_arrived = reached && !matches!(status, Some(429 | 503));
+        let breaker_closed = self.breaker.state(now) == "closed";
+        for (sent, outcome) in back.batch.iter().zip(outcomes) {
+            for seq in sent.all() {
+                // An answer that comes in a later session finds its entry waiting there.
+                desk.book.hold(seq);
+            }
+            let answered = Answered { sent, outcome, reached, maybe_arrived, status, took: back.took };
+            desk.settle(&self.to, answered, breaker_closed, rand::random(), now);
+        }
+        desk.batch.backs.push(back);
+    }
+
+    fn tell_breaker(&mut self, ticket: Ticket, signal: Signal, now: Instant) {
+        let before = self.breaker.state(now);
+        self.breaker.report(ticket, signal, now, rand::random());
+        if before != "open" && self.breaker.state(now) == "open" {
+            tracing::warn!(destination = %self.to.name, "breaker open: the destination fails; its position waits and one delivery probes it");
+        }
+    }
+}
+
+/// How far a destination's horizon leads its position.
+pub fn ahead(to: &Destination) -> i64 {
+    i64::try_from(to.limits.in_flight).unwrap_or(i64::MAX).saturating_mul(4).clamp(16, 1_024)
+}
+
+impl Sender {
+    /// Takes ready fronts and starts reading their facts.
+    fn judge(&mut self, desk: &mut Desk, works: &mut Works, now: Instant) {
+        if works.judged.is_some() || desk.stopped || self.gate.is_some_and(|gate| now < gate) {
+            return;
+        }
+        self.gate = None;
+        let room = self.breaker.room(now);
+        if room == 0 {
+            return;
+        }
+        let fronts = desk.book.take(room, desk.horizon);
+        if fronts.is_empty() {
+            return;
+        }
+        let groups = self.group(desk, fronts);
+        works.judged = Some(dispatch::read_facts(Arc::clone(&desk.session), Arc::clone(&self.to.name), &desk.book, groups));
+    }
+
+    /// Gives entries back that could not be sent now.
+    fn put_back(&self, desk: &mut Desk, seqs: impl Iterator<Item = i64>, due: Instant, now: Instant) {
+        for seq in seqs {
+            if desk.book.item(seq).is_some_and(|item| item.row == Some(Waiting::Sending)) {
+                // It was announced as being sent and was not.
+                desk.wait(seq, Waiting::Retrying, due.saturating_duration_since(now), "not sent yet".into(), true, now);
+            } else {
+                desk.book.apply(seq, Fate::Again(due));
+            }
+        }
+    }
+}

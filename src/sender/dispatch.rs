@@ -1,0 +1,234 @@
+//! From ready fronts to requests: facts, judgement, batch, wire.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Sender,
+    book::Book,
+    desk::Desk,
+    wire::{Prepared, Sent},
+};
+use crate::{
+    books::{Facts, State},
+    delivery::{Delivery, RefundShape, Resend},
+    destination::Mode,
+    event::{Event, Kind},
+    judge::{self, Judgement, Question},
+    marks::Waiting,
+    outbox::{DbError, facts, stream},
+    platform::Refusal,
+    session::Session,
+};
+
+/// A closed fence or gate is looked at again after this.
+const SHORTLY: Duration = Duration::from_millis(20);
+
+/// A front, and the refunds right behind it that one restatement would say too; in stream order.
+type Group = Vec<i64>;
+
+/// Groups with their events and facts.
+pub struct Judged {
+    groups: Vec<Group>,
+    events: HashMap<i64, Result<Arc<Event>, String>>,
+    facts: Facts,
+}
+
+/// Reads what judging needs; events that wait without being in memory too.
+pub fn read_facts(
+    session: Arc<Session>,
+    destination: Arc<str>,
+    book: &Book,
+    groups: Vec<Group>,
+) -> Pin<Box<dyn Future<Output = Result<Judged, DbError>> + Send>> {
+    let items: Vec<_> = groups.iter().flatten().filter_map(|seq| book.item(*seq)).collect();
+    let missing: Vec<i64> = items.iter().filter(|item| item.event.is_none()).map(|item| item.event_id).collect();
+    let mut events: HashMap<i64, Result<Arc<Event>, String>> = items.iter().filter_map(|item| Some((item.event_id, item.event.clone()?))).collect();
+    let history: HashMap<i64, bool> =
+        items.iter().map(|item| (item.event_id, item.row.is_some() || item.cause.is_some() || item.tries > 0 || item.maybe_sent)).collect();
+    Box::pin(async move {
+        let db = session.pool.get().await?;
+        if !missing.is_empty() {
+            events.extend(stream::events(&db, &missing).await?);
+        }
+        let about: Vec<facts::About<'_>> = events
+            .iter()
+            .filter_map(|(id, event)| Some(facts::About { event: event.as_ref().ok()?, has_history: history.get(id).copied().unwrap_or(true) }))
+            .collect();
+        let facts = if about.is_empty() { Facts::default() } else { facts::read(&db, &destination, &about).await? };
+        Ok(Judged { groups, events, facts })
+    })
+}
+
+impl Sender {
+    /// A restatement says all waiting refunds of its order at once.
+    pub(super) fn group(&self, desk: &mut Desk, fronts: Vec<i64>) -> Vec<Group> {
+        let restates = self.to.platform.facts().refund == RefundShape::Restate;
+        let mut group = |front: i64| {
+            let takes_back = desk.book.item(front).is_some_and(|item| item.cause.is_none() && item.kind.is_some_and(Kind::takes_back));
+            let mut group = vec![front];
+            if restates && takes_back {
+                group.extend(desk.book.take_followers(front));
+            }
+            group
+        };
+        fronts.into_iter().map(&mut group).collect()
+    }
+
+    /// Judges and acts.
+    pub(super) fn dispatch(&mut self, desk: &mut Desk, judged: Judged, now: Instant) {
+        let Judged { groups, events, facts } = judged;
+        let mut sends: Vec<Sent> = Vec::new();
+        for mut group in groups {
+            // The last of a group speaks for all, unless it has nothing to say.
+            while let Some(lead) = group.pop() {
+                let judgement = self.judge_one(desk, lead, &events, &facts);
+                match judgement {
+                    Judgement::Send { delivery, uncertain } => {
+                        sends.push(Sent { seq: lead, covers: std::mem::take(&mut group), delivery: *delivery, uncertain });
+                    }
+                    _ if !group.is_empty() => desk.book.give_back(lead, None),
+                    other => self.act(desk, lead, other, now),
+                }
+            }
+        }
+        for prepared in self.prepare(desk, sends, now) {
+            if self.to.platform.facts().resend == Resend::Never {
+                self.announce(desk, prepared, now);
+            } else {
+                self.launch(desk, prepared, now);
+            }
+        }
+    }
+
+    fn judge_one(&self, desk: &mut Desk, seq: i64, events: &HashMap<i64, Result<Arc<Event>, String>>, facts: &Facts) -> Judgement {
+        let settings_changed = desk.settings_changed;
+        let Some(item) = desk.book.item_mut(seq) else { return Judgement::Keep };
+        let event = match events.get(&item.event_id) {
+            Some(Ok(event)) => event,
+            Some(Err(why)) => return Judgement::Dead(why.clone()),
+            None => return Judgement::Dead("past retention".into()),
+        };
+        if let Some(last) = facts.last.get(&item.event_id) {
+            item.rows = item.rows.max(last.attempt);
+        }
+        let question = Question { event, seq, cause: item.cause, tries: item.tries, maybe_sent: item.maybe_sent, settings_changed };
+        judge::judge(&question, facts, &self.to, Timestamp::now())
+    }
+
+    fn act(&self, desk: &mut Desk, seq: i64, judgement: Judgement, now: Instant) {
+        match judgement {
+            Judgement::Send { .. } => {}
+            Judgement::Skip(reason) => desk.finish(seq, State::Skipped, Some(reason), None, None, now),
+            Judgement::Annul(reason) => desk.finish(seq, State::Annulled, Some(reason), None, None, now),
+            Judgement::Dead(reason) => {
+                tracing::warn!(destination = %self.to.name, seq, reason = %reason, "dead letter");
+                desk.finish(seq, State::Dead, Some(reason), None, None, now);
+            }
+            Judgement::Unknown(reason) => desk.finish(seq, State::Unknown, Some(reason), None, None, now),
+            Judgement::Hold { until, why } => {
+                let wait = until.duration_since(Timestamp::now());
+                let wait = if wait.is_positive() { wait.unsigned_abs() } else { Duration::ZERO };
+                desk.wait(seq, Waiting::Held, wait, why, true, now);
+            }
+            Judgement::Park(reason) => desk.park(seq, reason, now),
+            Judgement::Keep => desk.keep(seq, now),
+        }
+    }
+
+    /// Batches and requests; what no request can be built for is decided here.
+    fn prepare(&self, desk: &mut Desk, sends: Vec<Sent>, now: Instant) -> Vec<Prepared> {
+        let most = self.to.platform.facts().batch_max.max(1);
+        let mut batches: Vec<(Option<String>, Vec<Sent>)> = Vec::new();
+        for sent in sends {
+            let key = self.to.platform.batch_key(&sent.delivery);
+            match batches.iter_mut().find(|(have, batch)| *have == key && batch.len() < most) {
+                Some((_, batch)) => batch.push(sent),
+                None => batches.push((key, vec![sent])),
+            }
+        }
+        let mut prepared = Vec::new();
+        for (_, batch) in batches {
+            self.build(desk, batch, &mut prepared, now);
+        }
+        prepared
+    }
+
+    fn build(&self, desk: &mut Desk, batch: Vec<Sent>, prepared: &mut Vec<Prepared>, now: Instant) {
+        let deliveries: Vec<Delivery> = batch.iter().map(|sent| sent.delivery.clone()).collect();
+        match self.to.platform.request(&deliveries, Timestamp::now()) {
+            Ok(_) if self.to.mode == Mode::Shadow => {
+                for seq in batch.iter().flat_map(Sent::all) {
+                    desk.finish(seq, State::Skipped, Some("shadow".into()), None, None, now);
+                }
+            }
+            Ok(request) => prepared.push(Prepared { request, batch }),
+            // One that cannot be built must not take its batch along.
+            Err(_) if batch.len() > 1 => batch.into_iter().for_each(|sent| self.build(desk, vec![sent], prepared, now)),
+            Err(refusal) => {
+                for seq in batch.iter().flat_map(Sent::all) {
+                    let judgement = match &refusal {
+                        Refusal::Skip(reason) => Judgement::Skip(reason.clone()),
+                        Refusal::Dead(reason) => Judgement::Dead(reason.clone()),
+                    };
+                    self.act(desk, seq, judgement, now);
+                }
+            }
+        }
+    }
+
+    /// At most once: that it is being sent is durable before it is.
+    fn announce(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+        for seq in prepared.batch.iter().flat_map(Sent::all) {
+            if let Some(item) = desk.book.item_mut(seq) {
+                item.tries += 1;
+            }
+            desk.give_row(seq, Waiting::Sending, None, None, now);
+        }
+        desk.batch.launches.push(prepared);
+    }
+
+    /// Puts a request on the wire, or its entries back where breaker, rate limit or fence say no.
+    pub(super) fn launch(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+        let seqs: Vec<i64> = prepared.batch.iter().flat_map(Sent::all).collect();
+        let announced = self.to.platform.facts().resend == Resend::Never;
+        let wait = if self.gate.is_some_and(|gate| gate > now) {
+            self.gate.map(|gate| gate.duration_since(now))
+        } else if !desk.session.fence.open() || desk.stopped {
+            Some(SHORTLY)
+        } else {
+            self.limit.check(now).err()
+        };
+        let ticket = if wait.is_none() { self.breaker.start(now) } else { None };
+        let Some(ticket) = ticket else {
+            let due = now + wait.unwrap_or(SHORTLY);
+            if wait.is_some() {
+                self.gate = Some(due);
+            }
+            if announced {
+                for seq in &seqs {
+                    if let Some(item) = desk.book.item_mut(*seq) {
+                        item.tries = item.tries.saturating_sub(1);
+                    }
+                }
+            }
+            self.put_back(desk, seqs.into_iter(), due, now);
+            return;
+        };
+        if !announced {
+            for seq in &seqs {
+                if let Some(item) = desk.book.item_mut(*seq) {
+                    item.tries += 1;
+                }
+            }
+        }
+        self.wire.send(prepared, ticket, &self.transport, self.to.limits.deadline);
+    }
+}

@@ -1,0 +1,115 @@
+//! What a destination has on the wire. It outlives sessions: an answer is a fact, also when the database is away.
+
+use std::{
+    collections::HashSet,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+
+use crate::{
+    breaker::Ticket,
+    delivery::Delivery,
+    http::Transport,
+    outcome::{Reply, SendError},
+    request::Request,
+};
+
+/// One delivery of a request.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its entry.
+    pub seq: i64,
+    /// Refunds before it that its restatement says too.
+    pub covers: Vec<i64>,
+    /// What is said.
+    pub delivery: Delivery,
+    /// Rebuilt after a crash, and may differ from what was sent.
+    pub uncertain: bool,
+}
+
+impl Sent {
+    /// Its entry and those that it covers, in stream order.
+    pub fn all(&self) -> impl Iterator<Item = i64> + use<> {
+        self.covers.clone().into_iter().chain([self.seq])
+    }
+}
+
+/// A request with what it is about.
+#[derive(Debug)]
+pub struct Prepared {
+    /// To send.
+    pub request: Request,
+    /// In the order of the request.
+    pub batch: Vec<Sent>,
+}
+
+/// An answer, or the lack of one.
+#[derive(Debug)]
+pub struct Back {
+    /// What was sent.
+    pub batch: Vec<Sent>,
+    /// What came.
+    pub reply: Result<Reply, SendError>,
+    /// From start to end.
+    pub took: Duration,
+    /// For the breaker, once.
+    pub ticket: Option<Ticket>,
+}
+
+type Flight = Pin<Box<dyn Future<Output = Back> + Send>>;
+
+/// The requests in flight.
+#[derive(Default)]
+pub struct Wire {
+    flights: FuturesUnordered<Flight>,
+    entries: HashSet<i64>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wire({} in flight)", self.flights.len())
+    }
+}
+
+impl Wire {
+    /// Whether an entry is on the wire now.
+    pub fn has(&self, seq: i64) -> bool {
+        self.entries.contains(&seq)
+    }
+
+    /// Nothing in flight.
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Puts a request on the wire.
+    pub fn send(&mut self, prepared: Prepared, ticket: Ticket, transport: &Arc<dyn Transport>, deadline: Duration) {
+        self.entries.extend(prepared.batch.iter().flat_map(Sent::all));
+        let Prepared { request, batch } = prepared;
+        let sending = transport.send(request, deadline);
+        self.flights.push(Box::pin(async move {
+            let began = Instant::now();
+            let reply = sending.await;
+            Back { batch, reply, took: began.elapsed(), ticket: Some(ticket) }
+        }));
+    }
+
+    /// The next answer; pending for ever while nothing is in flight. Cancel-safe.
+    pub async fn next(&mut self) -> Back {
+        if self.flights.is_empty() {
+            return std::future::pending().await;
+        }
+        match self.flights.next().await {
+            Some(back) => {
+                for seq in back.batch.iter().flat_map(Sent::all) {
+                    self.entries.remove(&seq);
+                }
+                back
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
