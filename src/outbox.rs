@@ -20,6 +20,8 @@ pub mod position;
 pub mod command;
 pub mod owner;
 
+pub mod inspect;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
