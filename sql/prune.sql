@@ -1,0 +1,26 @@
+-- Takes away what is past retention, a few entries of the stream at once: the event with its personal data, its numbers, attempts
+-- and receipts. Order and refund keys (sale, refund, once) stay, since a shop may touch an old order again.
+-- Nothing goes that a position has not passed or that `pending` names. $1 retention in seconds, $2 entries to look at, $3 behind
+-- this number. Returns how many were old, and the last number looked at. Index: log by seq; log.at never goes back, so the old
+-- entries are the first ones and the rest need not be looked at.
+with floor as (
+  select coalesce(min(p.seq), 0) as seq from postback.position p),
+looked as materialized (
+  select l.seq, l.event, l.at from postback.log l where l.seq > $3 order by l.seq limit $2),
+old as materialized (
+  select looked.seq, looked.event from looked, floor
+   where looked.seq <= floor.seq and looked.at < clock_timestamp() - $1::float8 * interval '1 s'),
+open as (
+  select distinct p.event from postback.pending p join old on old.event = p.event),
+-- An event that stands in the stream again later (a replay, a late click) stays until its last entry is old.
+later as (
+  select distinct l.event from postback.log l join old on old.event = l.event where l.seq > (select max(seq) from old)),
+gone as materialized (
+  select old.seq, old.event, exists (select from later where later.event = old.event) as again
+    from old where not exists (select from open where open.event = old.event)),
+log as (delete from postback.log l using gone where l.seq = gone.seq),
+attempt as (delete from postback.attempt a using gone where a.event = gone.event and not gone.again),
+receipt as (
+  delete from postback.receipt r using gone, postback.position p where r.destination = p.destination and r.event = gone.event and not gone.again),
+event as (delete from postback.event e using gone where e.id = gone.event and not gone.again)
+select (select count(*) from old), (select max(seq) from looked)
