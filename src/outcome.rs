@@ -88,3 +88,8 @@ impl Outcome {
         Self::Retry { why: why.into(), after: None, throttled: false }
     }
 }
+
+/// How long the receiver asks to wait, from `Retry-After` in whole seconds.
+pub fn retry_after(reply: &Reply, _now: jiff::Timestamp) -> Option<Duration> {
+    reply.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+}
