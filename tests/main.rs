@@ -13,3 +13,6 @@ mod attach;
 mod schema;
 mod shop_beside;
 mod sql_api;
+//! integration tests
+
+mod golden;
