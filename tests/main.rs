@@ -13,6 +13,5 @@ mod attach;
 mod schema;
 mod shop_beside;
 mod sql_api;
-//! integration tests
 
 mod golden;
