@@ -31,8 +31,6 @@ pub struct Item {
     pub cause: Option<Cause>,
     /// In memory, or to be read again when it is due; `Err` is why it is dead.
     pub event: Option<Result<Arc<Event>, String>>,
-    /// Rows of `attempt` that it is known to have.
-    pub rows: i32,
     /// Requests made.
     pub tries: u32,
     /// A former process may have sent it without recording it.
@@ -124,11 +122,10 @@ impl Book {
         self.by_event.get(&event_id).into_iter().flatten().any(|seq| self.items.get(seq).is_some_and(|item| !item.busy))
     }
 
-    /// Whether another entry of the same event has a row in `pending` already; there can be but one.
-    pub fn has_row_elsewhere(&self, seq: i64) -> bool {
-        let Some(item) = self.items.get(&seq) else { return false };
-        let entries = self.by_event.get(&item.event_id).into_iter().flatten();
-        entries.filter(|other| **other != seq).any(|other| self.items.get(other).is_some_and(|item| item.row.is_some()))
+    /// The other entry of the same event that has a row in `pending` already; there can be but one.
+    pub fn row_elsewhere(&self, seq: i64) -> Option<&Item> {
+        let entries = self.by_event.get(&self.items.get(&seq)?.event_id)?;
+        entries.iter().filter(|other| **other != seq).filter_map(|other| self.items.get(other)).find(|item| item.row.is_some())
     }
 
     /// Takes in an entry, in stream order within its lane.
@@ -206,10 +203,11 @@ impl Book {
     }
 
     /// Refunds right behind the front `seq`, which are then busy too: a restatement says them all at once.
-    pub fn take_followers(&mut self, seq: i64) -> Vec<i64> {
+    pub fn take_followers(&mut self, seq: i64, horizon: i64) -> Vec<i64> {
         let Some(queue) = self.items.get(&seq).and_then(|item| self.lanes.get(&item.lane)) else { return Vec::new() };
-        let takes_back =
-            |seq: &&i64| self.items.get(*seq).is_some_and(|item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back));
+        let may = |item: &Item| item.seq <= horizon || item.row.is_some();
+        let takes_back = |item: &Item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back);
+        let takes_back = |seq: &&i64| self.items.get(*seq).is_some_and(|item| may(item) && takes_back(item));
         let followers: Vec<i64> = queue.iter().skip(1).take_while(takes_back).copied().collect();
         for seq in &followers {
             self.stuck.remove(seq);
@@ -242,9 +240,13 @@ impl Book {
         if let Some(item) = self.items.get_mut(&seq) {
             item.busy = false;
             item.due = due;
-            let lane = Arc::clone(&item.lane);
-            if self.lanes.get(&lane).and_then(VecDeque::front) == Some(&seq) {
-                self.arm(seq);
+            let (lane, has_row) = (Arc::clone(&item.lane), item.row.is_some());
+            match self.lanes.get(&lane).and_then(VecDeque::front).copied() {
+                Some(front) if front == seq => self.arm(seq),
+                Some(front) if !has_row && self.items.get(&front).is_some_and(|front| front.row.is_some()) => {
+                    self.stuck.insert(seq);
+                }
+                _ => {}
             }
         }
     }
@@ -359,7 +361,6 @@ mod tests {
             lane: lane.into(),
             cause: None,
             event: None,
-            rows: 0,
             tries: 0,
             maybe_sent: false,
             row: None,
