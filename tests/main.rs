@@ -8,3 +8,9 @@ mod harness;
 mod isolation;
 mod sending;
 mod visibility;
+
+// Inside the shop's database.
+mod attach;
+mod schema;
+mod shop_beside;
+mod sql_api;
