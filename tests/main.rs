@@ -14,3 +14,5 @@ mod attach;
 mod schema;
 mod shop_beside;
 mod sql_api;
+
+mod golden;
