@@ -212,6 +212,7 @@ struct Fleet {
 
 struct Running {
     destination: Arc<Destination>,
+    fingerprint: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -260,7 +261,7 @@ impl Fleet {
         }
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
-        let same = |running: &Running, to: &Destination| running.destination.digest == to.digest && running.destination.limits == to.limits;
+        let same = |running: &Running, to: &Destination| running.fingerprint == config.fingerprint(&to.name);
         let gone: Vec<Arc<str>> = self
             .running
             .iter()
@@ -283,7 +284,8 @@ impl Fleet {
             let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
             let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
             let task = tokio::spawn(sender.run(control));
-            self.running.insert(Arc::clone(&to.name), Running { destination: to, stop, task });
+            let fingerprint = config.fingerprint(&to.name).to_owned();
+            self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
         }
         Ok(())
     }
