@@ -120,6 +120,7 @@ async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<()
     if tx.query_typed("select 1 from postback.ingest where epoch = $1", &[(&epoch, Type::INT8)]).await?.is_empty() {
         return Err(DbError::Fenced);
     }
+    tx.batch_execute("set local statement_timeout = 0").await?;
     let sql = "update postback.position set destination = $2
                 where destination = $1 and not exists (select from postback.position where destination = $2) returning 1";
     if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?.is_empty() {
