@@ -229,6 +229,7 @@ impl Sender {
             book: Book::at(0),
             batch: Batch::default(),
             first_mark: None,
+            slow_at: now,
             written: now,
         };
         let rows = position::open_rows(&db, &self.to.name).await?;

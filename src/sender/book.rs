@@ -41,7 +41,7 @@ pub struct Item {
     pub due: Option<Instant>,
     /// Judged, on the wire, or its mark is not durable yet.
     pub busy: bool,
-    /// When it came into memory.
+    /// When it came into memory, or went on the wire last.
     pub since: Instant,
 }
 
@@ -338,10 +338,11 @@ impl Book {
         self.stuck.iter().filter(|seq| self.items.get(seq).is_some_and(|item| !item.busy)).take(room).copied().collect()
     }
 
-    /// The entries that hold the position and came into memory before `then`, at most `room`.
-    pub fn slow(&self, then: Instant, room: usize) -> Vec<i64> {
-        let is_slow = |seq: &&i64| self.items.get(*seq).is_some_and(|item| item.since <= then);
-        self.unpassed.iter().take_while(is_slow).take(room).copied().collect()
+    /// The entries that hold the position and came into memory, or went on the wire, before `then`, at most `room`; with
+    /// `waiting` also those that nobody has begun with.
+    pub fn slow(&self, then: Instant, waiting: bool, room: usize) -> Vec<i64> {
+        let is_slow = |seq: &&i64| self.items.get(*seq).is_some_and(|item| item.since <= then && (waiting || item.busy));
+        self.unpassed.iter().filter(is_slow).take(room).copied().collect()
     }
 }
 

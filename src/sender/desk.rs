@@ -59,6 +59,8 @@ pub struct Desk {
     pub batch: Batch,
     /// When the first mark of that came.
     pub first_mark: Option<Instant>,
+    /// When slow entries are looked for next; walking all of them at every turn would cost more than it gives.
+    pub slow_at: Instant,
     /// When something was last written.
     pub written: Instant,
 }
@@ -173,8 +175,8 @@ impl Desk {
         self.touch(now);
     }
 
-    /// Rows for what holds the position: entries behind a front that waits, and, where the memory is full or the horizon is
-    /// reached, those that are slow. Not while the breaker is open: then the position is to wait.
+    /// Rows for what holds the position: entries behind a front that waits, requests that are slow, and, where the memory is full
+    /// or the horizon is reached, what waits behind them. Not while the breaker is open: then the position is to wait.
     pub fn spill(&mut self, to: &Destination, breaker_closed: bool, full: bool, now: Instant) {
         if self.stopped {
             return;
@@ -188,8 +190,12 @@ impl Desk {
                 None => self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now),
             }
         }
-        let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed && full) else { return };
-        for seq in self.book.slow(then, ROWS_MAX.saturating_sub(self.book.rows())) {
+        if now < self.slow_at {
+            return;
+        }
+        self.slow_at = now + SLOW / 5;
+        let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed) else { return };
+        for seq in self.book.slow(then, full, ROWS_MAX.saturating_sub(self.book.rows())) {
             if self.book.row_elsewhere(seq).is_some() {
                 continue;
             }

@@ -230,6 +230,7 @@ impl Sender {
                     for seq in prepared.batch.iter().flat_map(Sent::all) {
                         if let Some(item) = desk.book.item_mut(seq) {
                             item.tries += 1;
+                            item.since = now;
                         }
                     }
                     return self.put_on_wire(prepared, ticket);
