@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -280,6 +281,8 @@ pub fn command(config: &Config, arguments: &[&str]) -> std::process::Output {
 fn write(config: &Config, directory: &tempfile::TempDir) -> PathBuf {
     let path = directory.path().join("postbackd.toml");
     std::fs::write(&path, config.toml()).expect("writing the configuration");
+    // As `check` wants it: the URL holds the database's password.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("closing the configuration to others");
     path
 }
 

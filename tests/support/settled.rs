@@ -28,6 +28,7 @@ const OPEN: &str = "select d.name, e.id, e.kind, e.ref
       from postback.event e cross join unnest($1::text[]) d(name)
      where e.kind in ('purchase', 'refund')
        and not exists (select from postback.attempt a where a.destination = d.name and a.event = e.id and a.outcome <> 'retry')
+       and not exists (select from postback.pending p where p.destination = d.name and p.event = e.id and p.state in ('unknown', 'dead', 'accepted'))
        and not exists (select from postback.pending p join postback.pending first using (destination, order_ref)
                         where p.destination = d.name and p.event = e.id and p.state = 'parked' and first.state in ('unknown', 'dead', 'accepted'))
      order by e.id";
@@ -57,6 +58,7 @@ async fn explain(client: &Client, destination: &str, event: i64) -> String {
                       'position ' || (select seq || '..' || horizon || coalesce(' halted: ' || halted, '') from postback.position where destination = $1),
                       'last_seq ' || (select last_seq from postback.ingest),
                       (select 'pending ' || state || ' ' || coalesce(reason, '') || ' next ' || coalesce(next_at::text, '-') from postback.pending p where p.destination = $1 and p.event = e.id),
+                      (select 'beside ' || string_agg(p.event || ' ' || p.state || coalesce(' ' || p.next_at, ''), ', ' order by p.event) from postback.pending p where p.destination = $1 and p.order_ref = e.ref and p.event <> e.id),
                       (select string_agg(outcome || ' ' || coalesce(reason, ''), ' / ' order by attempt) from postback.attempt a where a.destination = $1 and a.event = e.id))
                  from postback.event e where e.id = $2";
     client.query_one(sql, &[&destination, &event]).await.expect("explaining").get(0)
@@ -93,7 +95,7 @@ fn complain(destination: &str, broken: Vec<String>) {
 /// The tables: a named state for everything, nothing about what was not committed, and no claim that the receiver denies.
 async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[Arrival], at_most_once: bool) -> Vec<String> {
     let mut broken = Vec::new();
-    let sql = "select event, outcome, coalesce(reason, '') from postback.attempt where destination = $1 order by event, attempt";
+    let sql = "select event, outcome, concat_ws(' ', reason, '(stream ' || seq || coalesce(' ' || (select cause from postback.log l where l.seq = attempt.seq), '') || ')') from postback.attempt where destination = $1 order by event, attempt";
     let mut outcomes: BTreeMap<i64, Vec<(String, String)>> = BTreeMap::new();
     for row in client.query(sql, &[&destination]).await.expect("reading attempts") {
         outcomes.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
@@ -130,7 +132,7 @@ async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[A
         }
         let delivered = all.iter().filter(|(outcome, _)| outcome == "delivered").count();
         if delivered > 1 {
-            broken.push(format!("{name} was marked as delivered {delivered} times"));
+            broken.push(format!("{name} was marked as delivered {delivered} times: {all:?}"));
         }
     }
     broken
