@@ -100,16 +100,11 @@ async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[A
     for row in client.query(sql, &[&destination]).await.expect("reading attempts") {
         outcomes.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
-    let pending: BTreeSet<i64> = client
-        .query("select event from postback.pending where destination = $1", &[&destination])
-        .await
-        .expect("reading pending")
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let rows = client.query("select event, state from postback.pending where destination = $1", &[&destination]).await;
+    let pending: BTreeMap<i64, String> = rows.expect("reading pending").iter().map(|row| (row.get(0), row.get(1))).collect();
     let committed = run.record.by_id();
     let doubtful: BTreeSet<i64> = run.record.in_doubt.iter().copied().collect();
-    for id in outcomes.keys().chain(&pending).filter(|id| !committed.contains_key(id) && !doubtful.contains(id)) {
+    for id in outcomes.keys().chain(pending.keys()).filter(|id| !committed.contains_key(id) && !doubtful.contains(id)) {
         broken.push(format!("event {id} has a row, and its transaction was rolled back or never was"));
     }
     let taken: BTreeSet<String> = arrivals.iter().filter(|arrival| arrival.taken()).map(Arrival::id).collect();
@@ -117,9 +112,9 @@ async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[A
         let name = format!("event {} {}", said.id, said.event_id);
         let all = outcomes.get(&said.id).map(Vec::as_slice).unwrap_or_default();
         match all.last() {
-            None if pending.contains(&said.id) => {}
+            None if pending.contains_key(&said.id) => {}
             None => broken.push(format!("{name} has no state")),
-            Some((outcome, reason)) if outcome == "retry" && !pending.contains(&said.id) => {
+            Some((outcome, reason)) if outcome == "retry" && !pending.contains_key(&said.id) => {
                 broken.push(format!("{name} is to be retried and nobody will: {reason}"))
             }
             Some((outcome, reason)) if outcome == "delivered" && !reason.starts_with("covered") && !taken.contains(&said.event_id) => {
@@ -129,6 +124,11 @@ async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[A
                 broken.push(format!("{name} is unknown where a resend is safe: {reason}"))
             }
             Some(_) => {}
+        }
+        if let Some((outcome, reason)) = all.last().filter(|(outcome, _)| outcome != "retry")
+            && let Some(state) = pending.get(&said.id).filter(|state| ["retrying", "held", "parked", "sending"].contains(&state.as_str()))
+        {
+            broken.push(format!("{name} is {outcome} {reason} and yet {state}"));
         }
         let delivered = all.iter().filter(|(outcome, _)| outcome == "delivered").count();
         if delivered > 1 {
