@@ -30,7 +30,6 @@ use crate::{
     books::State,
     breaker::{Breaker, Signal, Ticket},
     destination::{Destination, Start},
-    event::Kind,
     http::Transport,
     limit::Limit,
     marks::{Marks, Move, PendingRow, Waiting},
@@ -235,14 +234,14 @@ impl Sender {
         let rows = position::open_rows(&db, &self.to.name).await?;
         drop(db);
         self.remember_former(session.epoch, &claimed, &rows);
-        for (row, kind) in rows {
+        for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
                 kind,
                 lane: row.order_ref,
-                cause: None,
+                cause,
                 event: None,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
                 maybe_sent: self.former.rows.contains(&row.seq),
@@ -260,12 +259,12 @@ impl Sender {
     }
 
     /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
-    fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[(PendingRow, Option<Kind>)]) {
+    fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[position::OpenRow]) {
         if self.former.epoch.replace(epoch).is_some_and(|last| epoch <= last + 1) {
             return;
         }
         let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= jiff::Timestamp::now());
-        let rows = rows.iter().filter(|(row, _)| claimed.crashed && due(row)).map(|(row, _)| row.seq);
+        let rows = rows.iter().filter(|open| claimed.crashed && due(&open.row)).map(|open| open.row.seq);
         self.former.rows.extend(rows);
         self.former.up_to = self.former.up_to.max(claimed.maybe);
         self.former.since = Some(claimed.written);

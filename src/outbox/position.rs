@@ -7,7 +7,7 @@ use tokio_postgres::{Client, types::Type};
 
 use super::DbError;
 use crate::{
-    books::State,
+    books::{Cause, State},
     event::Kind,
     marks::{PendingRow, Waiting},
 };
@@ -135,14 +135,25 @@ async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<()
     Ok(())
 }
 
+/// An open row of `pending` with what its entry and its event say.
+#[derive(Clone, Debug)]
+pub struct OpenRow {
+    /// The row.
+    pub row: PendingRow,
+    /// Of the event; `None`: unreadable, or past retention.
+    pub kind: Option<Kind>,
+    /// Of the entry.
+    pub cause: Option<Cause>,
+}
+
 /// The open rows of `pending`, in stream order: what waits for a time, for another event or was being sent.
-pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<(PendingRow, Option<Kind>)>, DbError> {
-    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind
-                 from postback.pending p left join postback.event e on e.id = p.event
+pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, DbError> {
+    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause
+                 from postback.pending p left join postback.event e on e.id = p.event left join postback.log l on l.seq = p.seq
                 where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
     let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
     let pending = |row: &tokio_postgres::Row| {
-        let row_of = PendingRow {
+        let row_in_table = PendingRow {
             event: row.get(0),
             seq: row.get(1),
             order_ref: Arc::from(row.get::<_, &str>(2)),
@@ -151,7 +162,11 @@ pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<(PendingRow
             next_at: row.try_get(5).unwrap_or(None),
             reason: row.get(6),
         };
-        Ok((row_of, row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok())))
+        Ok(OpenRow {
+            row: row_in_table,
+            kind: row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok()),
+            cause: row.get::<_, Option<&str>>(8).and_then(Cause::parse),
+        })
     };
     rows.iter().map(pending).collect()
 }

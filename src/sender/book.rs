@@ -128,26 +128,42 @@ impl Book {
         entries.iter().filter(|other| **other != seq).filter_map(|other| self.items.get(other)).find(|item| item.row.is_some())
     }
 
-    /// Takes in an entry, in stream order within its lane.
+    /// Takes in an entry, at its place in its lane.
     pub fn add(&mut self, item: Item) {
         let (seq, lane) = (item.seq, Arc::clone(&item.lane));
-        self.read_up_to(seq);
         match item.row {
             Some(_) => self.rows += 1,
             None => {
+                self.read_up_to(seq);
                 self.unpassed.insert(seq);
             }
         }
         self.by_event.entry(item.event_id).or_default().push(seq);
-        let behind_row =
-            self.lanes.get(&lane).and_then(VecDeque::front).and_then(|front| self.items.get(front)).is_some_and(|front| front.row.is_some());
+        let has_row = item.row.is_some();
         self.items.insert(seq, item);
-        let queue = self.lanes.entry(Arc::clone(&lane)).or_default();
-        queue.push_back(seq);
-        if queue.len() == 1 {
-            self.arm(seq);
-        } else if behind_row {
-            self.stuck.insert(seq);
+        let queue = self.lanes.entry(lane).or_default();
+        let former = queue.front().copied();
+        // Rows of `pending` come first after a restart, and what stands in the stream before them is read later.
+        let place = queue.partition_point(|have| *have < seq);
+        queue.insert(place, seq);
+        match former {
+            None => self.arm(seq),
+            Some(former) if place == 0 => {
+                self.disarm(former);
+                self.arm(seq);
+            }
+            Some(former) if !has_row && self.items.get(&former).is_some_and(|front| front.row.is_some()) => {
+                self.stuck.insert(seq);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// It is not the front any more.
+    fn disarm(&mut self, seq: i64) {
+        self.ready.remove(&seq);
+        if let Some(due) = self.items.get(&seq).and_then(|item| item.due) {
+            self.timers.remove(&(due, seq));
         }
     }
 
@@ -185,7 +201,7 @@ impl Book {
     /// Fronts that may be judged now, in stream order, at most `room`; they are busy from here on. Entries beyond `horizon`
     /// must not go on the wire unless a row of `pending` says that they might.
     pub fn take(&mut self, room: usize, horizon: i64) -> Vec<i64> {
-        let may = |seq: &&i64| **seq <= horizon || self.items.get(*seq).is_some_and(|item| item.row.is_some());
+        let may = |seq: &&i64| self.may_begin(**seq, horizon);
         let taken: Vec<i64> = self.ready.iter().filter(may).take(room).copied().collect();
         for seq in &taken {
             self.ready.remove(seq);
@@ -199,7 +215,12 @@ impl Book {
 
     /// Whether [`Self::take`] would find something.
     pub fn has_ready(&self, horizon: i64) -> bool {
-        self.ready.iter().any(|seq| *seq <= horizon || self.items.get(seq).is_some_and(|item| item.row.is_some()))
+        self.ready.iter().any(|seq| self.may_begin(*seq, horizon))
+    }
+
+    /// Within the horizon, or with a row that says that it may be sent; and nothing of its lane is still to be read before it.
+    fn may_begin(&self, seq: i64, horizon: i64) -> bool {
+        seq <= self.read && (seq <= horizon || self.items.get(&seq).is_some_and(|item| item.row.is_some()))
     }
 
     /// Refunds right behind the front `seq`, which are then busy too: a restatement says them all at once.
@@ -389,6 +410,20 @@ mod tests {
     }
 
     #[test]
+    fn a_row_read_first_waits_for_what_stands_before_it() {
+        let now = Instant::now();
+        let mut book = Book::at(4);
+        book.add(Item { row: Some(Waiting::Parked), ..item(7, "a", now) });
+        book.add(Item { row: Some(Waiting::Parked), ..item(3, "b", now) });
+        assert_eq!(book.take(9, 99), [3], "what the reader has not passed may have something before it");
+        book.add(item(6, "a", now));
+        book.read_up_to(8);
+        assert_eq!(book.take(9, 99), [6]);
+        book.apply(6, Fate::Done);
+        assert_eq!((book.take(9, 99), book.position()), (vec![7], 8));
+    }
+
+    #[test]
     fn nothing_beyond_the_horizon_without_a_row() {
         let now = Instant::now();
         let mut book = Book::at(0);
@@ -396,7 +431,7 @@ mod tests {
         book.add(item(7, "b", now));
         assert_eq!(book.take(9, 5), [1]);
         book.set_row(7, Some(Waiting::Held));
-        assert_eq!(book.take(9, 5), [7]);
+        assert_eq!(book.take(9, 5), [7], "its row says that it may be sent");
     }
 
     #[test]
