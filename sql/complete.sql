@@ -1,7 +1,7 @@
 -- Writes what became of deliveries at one destination and moves its position. One statement, one transaction: the position
 -- row is updated first and nothing else happens unless it is still this owner's and where he left it.
 -- $1 destination $2 epoch $3 seq as last written $4 new seq $5 new horizon $6 whether to write halted $7 halted
--- $8.. attempts, receipts, pending rows, and events whose pending row goes, as arrays.
+-- $8.. attempts, receipts, pending rows, entries whose pending row goes, and events told again, as arrays.
 with me as (
   update postback.position
      set seq = $4, horizon = $5, halted = case when $6 then $7 else halted end, at = clock_timestamp()
@@ -26,8 +26,12 @@ pending as (
   select me.destination, n.event, n.seq, n.order_ref, n.state, n.attempts, n.next_at, n.reason
     from me, unnest($18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::int[], $23::timestamptz[], $24::text[])
          n(event, seq, order_ref, state, attempts, next_at, reason)
-  on conflict (destination, event) do update
-     set (seq, state, attempts, next_at, reason) = (excluded.seq, excluded.state, excluded.attempts, excluded.next_at, excluded.reason)),
+  on conflict (destination, seq) do update
+     set (state, attempts, next_at, reason) = (excluded.state, excluded.attempts, excluded.next_at, excluded.reason)),
 gone as (
-  delete from postback.pending p using me where p.destination = me.destination and p.event = any($25::bigint[]))
+  delete from postback.pending p using me where p.destination = me.destination and p.seq = any($25::bigint[])),
+-- What an earlier entry of the same event left for a person is settled by what a later one was told.
+settled as (
+  delete from postback.pending p using me
+   where p.destination = me.destination and p.event = any($26::bigint[]) and p.state in ('accepted', 'dead', 'unknown') and p.seq <> all($19::bigint[]))
 select count(*) from me

@@ -108,10 +108,11 @@ table pending with (fillfactor=80)  -- rights: daemon=arwd/owner owner=arwdDxt/o
   next_at timestamp with time zone
   since timestamp with time zone not null default clock_timestamp()
   reason text
-  pending_pkey PRIMARY KEY (destination, event)
+  pending_pkey PRIMARY KEY (destination, seq)
   pending_state_check CHECK ((state = ANY (ARRAY['retrying'::text, 'held'::text, 'parked'::text, 'sending'::text, 'accepted'::text, 'dead'::text, 'unknown'::text])))
   CREATE INDEX pending_destination_order_ref_idx ON pending USING btree (destination, order_ref)
   CREATE INDEX pending_destination_state_next_at_idx ON pending USING btree (destination, state, next_at)
+  CREATE INDEX pending_event_idx ON pending USING btree (event)
 
 table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   destination text not null

@@ -90,8 +90,10 @@ pub struct Marks {
     pub attempts: Vec<AttemptRow>,
     /// To insert; an existing one keeps what it says was sent.
     pub receipts: BTreeMap<i64, Receipt>,
-    /// By event: the row it has from now on, or none.
+    /// By entry: the row it has from now on, or none.
     pub pending: BTreeMap<i64, Option<PendingRow>>,
+    /// Events that were decided anew: what an earlier entry of theirs left for a person is settled.
+    pub decided_anew: Vec<i64>,
     /// The destination cannot be used until a person resumes it.
     pub halted: Option<String>,
 }

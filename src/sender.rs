@@ -394,7 +394,7 @@ impl Sender {
         for entry in page.iter() {
             desk.book.read_up_to(entry.seq);
             let here = entry.only.as_ref().is_none_or(|only| only.iter().any(|name| **name == *self.to.name));
-            if !here || (entry.cause.is_some() && desk.book.waits(entry.event_id)) {
+            if !here {
                 continue;
             }
             let rows = recorded.get(&entry.event_id).map_or(&[][..], Vec::as_slice);

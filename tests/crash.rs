@@ -54,7 +54,7 @@ async fn two_hundred_kills_lose_nothing_and_repeat_only_what_they_may() {
     let names = config.names();
     let client = database.connect().await;
     let mut daemon = Daemon::start(config).await;
-    let running = shop::start(&database, &Load::new(seed).paused(Duration::from_millis(120))).await;
+    let running = shop::start(&database, &Load::new(seed).paused(Duration::from_millis(400))).await;
     let mut allowed = BTreeSet::new();
     let mut widest = 0;
     let began = Instant::now();

@@ -6,6 +6,7 @@ mod cli;
 mod crash;
 mod harness;
 mod isolation;
+mod said;
 mod sending;
 mod visibility;
 

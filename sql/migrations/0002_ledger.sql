@@ -114,8 +114,9 @@ create table postback.pending (
   next_at     timestamptz,                 -- NULL: waits for another row or for a person
   since       timestamptz not null default clock_timestamp(),
   reason      text,
-  primary key (destination, event)
+  primary key (destination, seq)           -- an event may stand in the stream twice, and each entry waits for itself
 ) with (fillfactor = 80);
+create index on postback.pending (event);
 create index on postback.pending (destination, order_ref);
 create index on postback.pending (destination, state, next_at);
 

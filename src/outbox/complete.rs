@@ -29,7 +29,7 @@ pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks
     let pending_attempts: Vec<i32> = rows.iter().map(|row| row.attempts).collect();
     let pending_next: Vec<Option<Timestamp>> = rows.iter().map(|row| row.next_at).collect();
     let pending_reason: Vec<Option<String>> = rows.iter().map(|row| without_nul(row.reason.as_deref())).collect();
-    let gone: Vec<i64> = marks.pending.iter().filter(|(_, row)| row.is_none()).map(|(event, _)| *event).collect();
+    let gone: Vec<i64> = marks.pending.iter().filter(|(_, row)| row.is_none()).map(|(seq, _)| *seq).collect();
 
     let rows = db
         .query_typed(
@@ -60,6 +60,7 @@ pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks
                 (&pending_next, Type::TIMESTAMPTZ_ARRAY),
                 (&pending_reason, Type::TEXT_ARRAY),
                 (&gone, Type::INT8_ARRAY),
+                (&marks.decided_anew, Type::INT8_ARRAY),
             ],
         )
         .await?;

@@ -60,7 +60,6 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Book {
     items: HashMap<i64, Item>,
-    by_event: HashMap<i64, Vec<i64>>,
     lanes: HashMap<Arc<str>, VecDeque<i64>>,
     unpassed: BTreeSet<i64>,
     ready: BTreeSet<i64>,
@@ -117,17 +116,6 @@ impl Book {
         self.items.get_mut(&seq)
     }
 
-    /// Whether another entry of this event waits here (not busy): it will be judged with what is known then.
-    pub fn waits(&self, event_id: i64) -> bool {
-        self.by_event.get(&event_id).into_iter().flatten().any(|seq| self.items.get(seq).is_some_and(|item| !item.busy))
-    }
-
-    /// The other entry of the same event that has a row in `pending` already; there can be but one.
-    pub fn row_elsewhere(&self, seq: i64) -> Option<&Item> {
-        let entries = self.by_event.get(&self.items.get(&seq)?.event_id)?;
-        entries.iter().filter(|other| **other != seq).filter_map(|other| self.items.get(other)).find(|item| item.row.is_some())
-    }
-
     /// Takes in an entry, at its place in its lane.
     pub fn add(&mut self, item: Item) {
         let (seq, lane) = (item.seq, Arc::clone(&item.lane));
@@ -138,7 +126,6 @@ impl Book {
                 self.unpassed.insert(seq);
             }
         }
-        self.by_event.entry(item.event_id).or_default().push(seq);
         let has_row = item.row.is_some();
         self.items.insert(seq, item);
         let queue = self.lanes.entry(lane).or_default();
@@ -332,12 +319,6 @@ impl Book {
         }
         if let Some(due) = item.due {
             self.timers.remove(&(due, seq));
-        }
-        if let Some(entries) = self.by_event.get_mut(&item.event_id) {
-            entries.retain(|have| *have != seq);
-            if entries.is_empty() {
-                self.by_event.remove(&item.event_id);
-            }
         }
         let Some(queue) = self.lanes.get_mut(&item.lane) else { return };
         let was_front = queue.front() == Some(&seq);

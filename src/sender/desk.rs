@@ -113,9 +113,11 @@ impl Desk {
             next_at: None,
             reason,
         });
-        // An event that is told again (a replay) may have a row of its first time, dead or unknown.
-        if row.is_some() || item.row.is_some() || item.cause.is_some() {
-            self.batch.marks.pending.insert(item.event_id, row);
+        if row.is_some() || item.row.is_some() {
+            self.batch.marks.pending.insert(seq, row);
+        }
+        if item.cause.is_some() {
+            self.batch.marks.decided_anew.push(item.event_id);
         }
         self.batch.marks.attempts.push(attempt);
         self.batch.fates.push((seq, Fate::Done));
@@ -129,7 +131,7 @@ impl Desk {
     pub fn keep(&mut self, seq: i64, now: Instant) {
         let Some(item) = self.book.item(seq) else { return };
         if item.row.is_some() {
-            self.batch.marks.pending.insert(item.event_id, None);
+            self.batch.marks.pending.insert(seq, None);
         }
         self.batch.fates.push((seq, Fate::Done));
         self.book.hold(seq);
@@ -149,7 +151,7 @@ impl Desk {
             next_at,
             reason,
         };
-        self.batch.marks.pending.insert(item.event_id, Some(row));
+        self.batch.marks.pending.insert(seq, Some(row));
         self.book.set_row(seq, Some(state));
         self.touch(now);
     }
@@ -182,13 +184,7 @@ impl Desk {
             return;
         }
         for seq in self.book.stuck(ROWS_MAX.saturating_sub(self.book.rows())) {
-            match self.book.row_elsewhere(seq).map(|other| other.busy) {
-                // That one will be judged with what is known then.
-                Some(false) => self.keep(seq, now),
-                // That one is being judged with what was known before; this one has to ask again.
-                Some(true) => {}
-                None => self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now),
-            }
+            self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now);
         }
         if now < self.slow_at {
             return;
@@ -196,9 +192,6 @@ impl Desk {
         self.slow_at = now + SLOW / 5;
         let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed) else { return };
         for seq in self.book.slow(then, full, ROWS_MAX.saturating_sub(self.book.rows())) {
-            if self.book.row_elsewhere(seq).is_some() {
-                continue;
-            }
             let next_at = Timestamp::now().saturating_add(SignedDuration::try_from(to.limits.deadline).unwrap_or(SignedDuration::MAX)).ok();
             self.give_row(seq, Waiting::Retrying, next_at, Some("slow".into()), now);
         }
