@@ -101,7 +101,7 @@ fn complain(destination: &str, broken: Vec<String>) {
 /// The tables: a named state for everything, nothing about what was not committed, and no claim that the receiver denies.
 async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[Arrival], at_most_once: bool) -> Vec<String> {
     let mut broken = Vec::new();
-    let sql = "select event, outcome, concat_ws(' ', reason, '(stream ' || seq || coalesce(' ' || (select cause from postback.log l where l.seq = attempt.seq), '') || ')') from postback.attempt where destination = $1 order by event, attempt";
+    let sql = "select event, outcome, concat_ws(' ', reason, to_char(at, 'MI:SS.MS'), '(stream ' || seq || coalesce(' ' || (select cause from postback.log l where l.seq = attempt.seq), '') || ')') from postback.attempt where destination = $1 order by event, attempt";
     let mut outcomes: BTreeMap<i64, Vec<(String, String)>> = BTreeMap::new();
     for row in client.query(sql, &[&destination]).await.expect("reading attempts") {
         outcomes.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
@@ -138,7 +138,9 @@ async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[A
         }
         let delivered = all.iter().filter(|(outcome, _)| outcome == "delivered").count();
         if delivered > 1 {
-            broken.push(format!("{name} was marked as delivered {delivered} times: {all:?}"));
+            let came: Vec<_> =
+                arrivals.iter().filter(|arrival| arrival.id() == said.event_id).map(|arrival| arrival.answered.map(|(_, status)| status)).collect();
+            broken.push(format!("{name} was marked as delivered {delivered} times: {all:?}, told and answered {came:?}"));
         }
     }
     broken
@@ -198,7 +200,8 @@ fn repeats(run: &Run<'_>, arrivals: &[Arrival], at_most_once: bool, broken: &mut
         }
         let refused = all.iter().filter(|arrival| arrival.answered.is_some() && !arrival.taken()).count();
         if at_most_once && all.len() - refused > 1 {
-            broken.push(format!("{id} was sent {} times and may not be repeated", all.len()));
+            let answers: Vec<_> = all.iter().map(|arrival| (arrival.at - all[0].at, arrival.answered.map(|(_, status)| status))).collect();
+            broken.push(format!("{id} was sent {} times and may not be repeated; since the first, and answered: {answers:?}", all.len()));
         }
         let taken = all.iter().filter(|arrival| arrival.taken()).count();
         if taken > 1 && !run.allowed.contains(id) {
