@@ -1,7 +1,11 @@
 //! The composition root: takes the lock, runs both loops for as long as it is held, begins again when it is lost, stops in two
 //! phases.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -17,7 +21,7 @@ use crate::{
     http::{self, HttpError},
     ingest::{self, Pace},
     limit::Limits,
-    outbox::{DbError, connect, connect::ConnectError, listen, owner, reconnect, schema},
+    outbox::{DbError, connect, connect::ConnectError, listen, maintain, owner, reconnect, schema},
     sender::{Control, Sender},
     session::Session,
 };
@@ -49,6 +53,8 @@ pub enum Error {
 
 /// How often ownership is proved.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
+/// A session that lasted so long begins again at once.
+const WORKED: Duration = Duration::from_secs(5);
 /// How often a standby tries for the lock.
 const TRY_EVERY: Duration = Duration::from_millis(500);
 
@@ -59,8 +65,13 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     fleet.apply(&config).await?;
     let mut waits = reconnect::Waits::new();
     while !signals.stop.is_cancelled() {
-        let ended = serve(&mut config, &mut signals, &sessions, &mut fleet, &mut waits).await;
+        let began = Instant::now();
+        let ended = serve(&mut config, &mut signals, &sessions, &mut fleet).await;
         sessions.send_replace(None);
+        // Only what has worked for a while is worth a quick retry; what fails at once would fail at once again.
+        if began.elapsed() > WORKED {
+            waits.reset();
+        }
         match ended {
             Ok(()) => {}
             Err(Ended::Fatal(error)) => {
@@ -68,6 +79,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
                 return Err(error);
             }
             Err(Ended::Connect(error)) => tracing::warn!(error = %error, "cannot reach the database"),
+            Err(Ended::Database(DbError::SessionOver)) => {}
             Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
         }
         let wait = waits.next().unwrap_or(TRY_EVERY);
@@ -99,13 +111,7 @@ impl From<ConnectError> for Ended {
 }
 
 /// One session, from waiting for the lock to losing or releasing it.
-async fn serve(
-    config: &mut Config,
-    signals: &mut Signals,
-    sessions: &watch::Sender<Option<Arc<Session>>>,
-    fleet: &mut Fleet,
-    waits: &mut reconnect::Waits,
-) -> Result<(), Ended> {
+async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
     let (lock, _) = connect::connect(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| Ended::Fatal(error.into()))?;
     owner::prepare(&lock).await?;
@@ -127,7 +133,6 @@ async fn serve(
     let pool = connect::pool(&config.database, config.database.pool)?;
     let (reading, _) = connect::connect(&config.database, "ingest").await?;
     let session = Session::new(epoch, pool, fence, config.daemon.settle, last_seq);
-    waits.reset();
     tracing::info!(epoch, last_seq, "owner of the outbox");
     sessions.send_replace(Some(Arc::clone(&session)));
     let ended = hold(config, signals, &session, fleet, &lock, reading).await;
@@ -159,12 +164,14 @@ async fn hold(
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
     let ingesting = ingest::run(session, reading, pace, &woken, move || reloads.all(), &stop);
     let proving = prove(session, lock);
-    tokio::pin!(ingesting, proving);
+    let pruning = maintain::run(session, config.daemon.retention);
+    tokio::pin!(ingesting, proving, pruning);
     loop {
         tokio::select! {
             biased;
-            () = session.lost.cancelled() => return Err(DbError::Fenced.into()),
+            () = session.lost.cancelled() => return Err(DbError::SessionOver.into()),
             lost = &mut proving => return Err(lost.into()),
+            lost = &mut pruning => return Err(lost.into()),
             read = &mut ingesting => return read.map_err(Ended::from),
             Some(new) = signals.reload.recv() => {
                 let same_session = new.database == config.database && new.daemon == config.daemon;
@@ -173,7 +180,7 @@ async fn hold(
                 tracing::info!(destinations = config.destinations.len(), "configuration reloaded");
                 if !same_session {
                     tracing::info!("[database] or [daemon] changed; a new session begins");
-                    return Err(DbError::Fenced.into());
+                    return Err(DbError::SessionOver.into());
                 }
             }
         }

@@ -77,7 +77,7 @@ pub async fn run(
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
         tokio::select! {
             biased;
-            () = session.lost.cancelled() => return Err(DbError::Fenced),
+            () = session.lost.cancelled() => return Err(DbError::SessionOver),
             () = stop.cancelled() => return Ok(()),
             // A NOTIFY is only ever a wake-up: polling goes on.
             () = woken.notified() => active = Instant::now(),

@@ -157,7 +157,10 @@ fn tell(ask: &Question<'_>, sale: Option<&Sale>, who: Object, facts: &Facts, to:
     }
     let said = match frozen {
         Some(receipt) => receipt.sent.clone(),
-        None => say(event, &who, name, to),
+        None => match say(event, &who, name, to) {
+            Ok(said) => said,
+            Err(why) => return Judgement::Dead(why),
+        },
     };
     let mut who = who;
     if frozen.is_some() {
@@ -206,11 +209,15 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
     let who = sale.who_with(purchase.map_or(&Object::new(), |purchase| &purchase.who));
     let told = match (receipt, purchase) {
         (Some(receipt), _) => receipt.sent.clone(),
-        (None, Some(purchase)) => say(purchase, &who, to.platform.name_of(Kind::Purchase).unwrap_or_default(), to),
+        (None, Some(purchase)) => match say(purchase, &who, to.platform.name_of(Kind::Purchase).unwrap_or_default(), to) {
+            Ok(said) => said,
+            Err(why) => return Judgement::Dead(why),
+        },
         (None, None) => return Judgement::Dead("its purchase is past retention and left no receipt".into()),
     };
     let (value, said_value) = (sale.value.unwrap_or_default(), told.value.unwrap_or_default());
-    let left = |refunded: Decimal| basis::remaining(said_value, value, refunded, told.currency);
+    let digits = told.currency.map_or(2, |currency| currency.exponent());
+    let left = |refunded: Decimal| basis::remaining(said_value, value, refunded, digits);
     let (before, remaining) = (left(total - amount), left(total));
     if amount.is_zero() || before == remaining && !said_value.is_zero() {
         return Judgement::Skip("nothing left to take back".into());
@@ -283,8 +290,12 @@ fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now
     (until > now).then(|| Judgement::Hold { until, why: format!("held until {} after the click", crate::retry::words(to.hold)) })
 }
 
-fn say(event: &Event, who: &Object, name: String, to: &Destination) -> Said {
-    Said { value: basis::value(event, to.basis), currency: event.currency, at: event.occurred_at, click: click_ids(who, to), name: Some(name) }
+fn say(event: &Event, who: &Object, name: String, to: &Destination) -> Result<Said, String> {
+    let value = match (event.value, event.currency) {
+        (Some(gross), Some(currency)) => Some(basis::value(gross, currency, &event.more, to.basis)?),
+        (value, _) => value,
+    };
+    Ok(Said { value, currency: event.currency, at: event.occurred_at, click: click_ids(who, to), name: Some(name) })
 }
 
 fn click_ids(who: &Object, to: &Destination) -> BTreeMap<String, String> {

@@ -52,12 +52,16 @@ pub mod marks;
 pub mod outcome;
 pub mod request;
 
+pub mod nearest;
+pub mod template;
+
 pub mod basis;
 pub mod destination;
 pub mod judge;
 pub mod ledger;
 pub mod platform;
 pub mod route;
+pub mod when;
 
 pub mod breaker;
 pub mod limit;

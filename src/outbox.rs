@@ -41,6 +41,9 @@ pub enum DbError {
     /// Somebody else wrote what only the owner writes: a takeover, or a COMMIT in doubt that went through.
     #[error("another owner took over, or an earlier commit went through late; everything is read again from the tables")]
     Fenced,
+    /// Another task of the session found that it is over.
+    #[error("the session ended; everything is read again from the tables")]
+    SessionOver,
     /// The server is a standby.
     #[error("the server is a standby in recovery; its snapshots hide running transactions, so nothing is read there")]
     Standby,

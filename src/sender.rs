@@ -151,7 +151,7 @@ impl Sender {
         let start = match self.to.start {
             Start::Now => None,
             Start::At(time) => Some(time),
-            Start::Beginning => Some(jiff::Timestamp::MIN),
+            Start::Beginning => Some(jiff::Timestamp::UNIX_EPOCH),
         };
         let wanted = position::Wanted { name: &self.to.name, was: self.to.was.as_deref(), start, ahead: self.ahead(), settings: &self.to.digest };
         let claimed = position::claim(&mut db, session.epoch, &wanted).await?;
@@ -233,7 +233,7 @@ impl Sender {
                 // 1. The session is over: everything cached is void.
                 () = session.lost.cancelled() => {
                     if let Some((batch, _)) = works.writing.take() { self.stash.extend(batch.backs); }
-                    return Err(DbError::Fenced);
+                    return Err(DbError::SessionOver);
                 }
                 // 2. Marks became durable: lanes go on, at-most-once requests start.
                 result = done(&mut works.written) => match result {
@@ -408,15 +408,16 @@ impl Sender {
         if let Some(ticket) = back.ticket.take() {
             self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
+        let reached = maybe_arrived;
         // 429 and 503 say that the request was not taken; nothing else does.
-        let maybe_arrived = maybe_arrived && !matches!(status, Some(429 | 503));
+        let maybe_arrived = reached && !matches!(status, Some(429 | 503));
         let breaker_closed = self.breaker.state(now) == "closed";
         for (sent, outcome) in back.batch.iter().zip(outcomes) {
             for seq in sent.all() {
                 // An answer that comes in a later session finds its entry waiting there.
                 desk.book.hold(seq);
             }
-            let answered = Answered { sent, outcome, maybe_arrived, status, took: back.took };
+            let answered = Answered { sent, outcome, reached, maybe_arrived, status, took: back.took };
             desk.settle(&self.to, answered, breaker_closed, rand::random(), now);
         }
         desk.batch.backs.push(back);

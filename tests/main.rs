@@ -2,4 +2,8 @@
 
 mod support;
 
+mod crash;
 mod harness;
+mod isolation;
+mod sending;
+mod visibility;

@@ -39,7 +39,7 @@ impl Stage {
 
     /// One destination `d` with these keys, quick to retry.
     pub fn config(&self, keys: &[(&str, &str)]) -> Config {
-        let mut all = vec![("retry", "{ first = \"20ms\", max = \"200ms\" }"), ("breaker", "{ failures = 1000, open = \"50ms\" }")];
+        let mut all = vec![("retry", "{ first = \"100ms\", max = \"1s\" }"), ("breaker", "{ failures = 1000, open = \"100ms\" }")];
         all.extend_from_slice(keys);
         Config::new(&self.database).destination("d", &self.receiver, &all)
     }
@@ -72,7 +72,10 @@ impl Stage {
                 let attempts = self.text("select string_agg(a::text, E'\n' order by destination, event, attempt) from postback.attempt a").await;
                 let pending = self.text("select string_agg(p::text, E'\n' order by destination, event) from postback.pending p").await;
                 let position = self.text("select string_agg(p::text, E'\n') from postback.position p").await;
-                panic!("{sql}\n is {have:?} and not {want:?}\n{}\nattempts\n{attempts}\npending\n{pending}\nposition\n{position}", self.receiver.dump());
+                panic!(
+                    "{sql}\n is {have:?} and not {want:?}\n{}\nattempts\n{attempts}\npending\n{pending}\nposition\n{position}",
+                    self.receiver.dump()
+                );
             }
             // What happens in another process can only be asked for.
             tokio::time::sleep(Duration::from_millis(4)).await;

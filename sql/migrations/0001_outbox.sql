@@ -49,8 +49,10 @@ begin
   end if;
   -- doctor() tells how long other people's transactions have been open; without this it says that it cannot see them.
   begin
-    grant pg_read_all_stats to postback_owner;
-  exception when insufficient_privilege then
+    if not pg_has_role('postback_owner', 'pg_read_all_stats', 'member') then
+      grant pg_read_all_stats to postback_owner;
+    end if;
+  exception when insufficient_privilege or internal_error then      -- internal: another database of the cluster does the same
     raise notice 'postback_owner cannot see other sessions: a superuser may run "grant pg_read_all_stats to postback_owner"';
   end;
 end $install$;
@@ -396,12 +398,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  insert into postback.trouble (what, sqlstate, message)
-  values (coalesce(what, '?'), coalesce(sqlstate, 'P0001'), coalesce(message, ''));
+  insert into postback.trouble (what, sqlstate, message, done)
+  values (coalesce(what, '?'), coalesce(sqlstate, '01000'), coalesce(message, ''), case when sqlstate is null then clock_timestamp() end);
 exception when others or assert_failure then
   raise warning 'postback: trouble of % could not be kept', what;
 end $$;
-comment on function postback.note(text, text, text) is 'For the exception block of a trigger function of one''s own: keeps what went wrong. Never raises.';
+comment on function postback.note(text, text, text) is 'For the exception block of a trigger function of one''s own: keeps what went wrong. Without an sqlstate it is a remark that waits for nobody. Never raises.';
 
 ---------------------------------------------------------------------------------------------------------------------
 -- Owner and rights

@@ -3,7 +3,7 @@
 --
 -- What is in the stream is told as the ledger has it. What is not yet (or where no daemon runs at all) is folded here by
 -- the ledger's rules, in id order: a purchase once per order, again after a retract; a refund once per reference, clamped
--- to what is left of its sale; what is not an order once per kind and reference; the last enrich wins. A refund without a
+-- to what is left of its sale, which is nothing after a retract; what is not an order once per kind and reference; the last enrich wins. A refund without a
 -- sale is not told, and not shown.
 
 create or replace view postback.said as
@@ -49,13 +49,14 @@ with ev as (
      and not exists (select from postback.refund r where r.order_ref = ev.ref and r.refund_ref = ev.refund_ref)
    order by ref, refund_ref, ord
 ), counted as (
-  select w.id, w.ref, w.refund_ref, s.generation, s.value as sale_value, w.amount,
-         s.refunded + sum(w.amount) over (partition by w.ref, s.generation order by w.ord) as total
+  select w.id, w.ref, w.refund_ref, s.generation, s.value as sale_value,
+         case when w.ord < coalesce(s.ended_ord, w.ord + 1) then w.amount else 0 end as counts,
+         s.refunded + sum(case when w.ord < coalesce(s.ended_ord, w.ord + 1) then w.amount else 0 end) over (partition by w.ref, s.generation order by w.ord) as total
     from (select * from waiting
           union all
           select r.event, r.order_ref, r.refund_ref, r.amount, coalesce(ev.ord, 0)
             from postback.refund r left join ev on ev.id = r.event where r.generation is null) w
-         cross join lateral (select * from sale where sale.ref = w.ref
+         cross join lateral (select sale.*, (select ended.ord from ev ended where ended.id = sale.ended_by) as ended_ord from ended sale where sale.ref = w.ref
                               order by case when sale.ord < w.ord then -sale.generation else sale.generation + 1000000 end limit 1) s
 ), enriched as (
   select s.ref, s.generation, jsonb_object_agg(k.key, k.value order by e.ord) as who
@@ -63,7 +64,7 @@ with ev as (
          cross join lateral (select * from sale where sale.ref = e.ref
                               order by case when sale.ord < e.ord then -sale.generation else sale.generation + 1000000 end limit 1) s
          cross join lateral jsonb_each(jsonb_strip_nulls(coalesce(e.payload -> 'who', '{}'))) k
-   where e.kind = 'enrich' and not e.ingested and jsonb_typeof(e.payload -> 'who') = 'object'
+   where k.value <> '""' and e.kind = 'enrich' and not e.ingested and jsonb_typeof(e.payload -> 'who') = 'object'
    group by s.ref, s.generation
 ), told as (
   select s.event as id, s.ref, s.generation, null::text as refund_ref, s.value, null::numeric as total, null::boolean as is_full from sale s
@@ -73,7 +74,7 @@ with ev as (
   select r.event, r.order_ref, r.generation, r.refund_ref, r.amount, r.total_after, r.total_after >= s.value
     from postback.refund r join sale s on s.ref = r.order_ref and s.generation = r.generation
   union all
-  select c.id, c.ref, c.generation, c.refund_ref, least(c.sale_value, c.total) - least(c.sale_value, c.total - c.amount),
+  select c.id, c.ref, c.generation, c.refund_ref, least(c.sale_value, c.total) - least(c.sale_value, c.total - c.counts),
          least(c.sale_value, c.total), c.total >= c.sale_value
     from counted c
 )

@@ -236,7 +236,8 @@ fn a_secret_that_everybody_can_read_is_worth_a_word() {
     let path = directory.path().join("url");
     std::fs::write(&path, "postgres://u:canary@h/d\n").expect("writing");
     let text = format!(
-        "[database]\nurl = {{ file = {path:?} }}\n[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\nclick = [\"glcid\"]");
+        "[database]\nurl = {{ file = {path:?} }}\n[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\nclick = [\"glcid\"]"
+    );
     for (mode, want) in [(0o644, 2), (0o600, 1)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
         let config = parse(&text).expect("a configuration");

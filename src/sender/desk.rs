@@ -72,7 +72,9 @@ pub struct Answered<'a> {
     pub sent: &'a Sent,
     /// The verdict.
     pub outcome: Outcome,
-    /// It may have arrived, whatever the verdict.
+    /// It was on the wire: from now on this is what is said.
+    pub reached: bool,
+    /// They may have it, whatever the verdict.
     pub maybe_arrived: bool,
     /// HTTP status.
     pub status: Option<i32>,
@@ -117,6 +119,8 @@ impl Desk {
         }
         self.batch.marks.attempts.push(attempt);
         self.batch.fates.push((seq, Fate::Done));
+        // Decided, though perhaps never taken: nobody may judge it again while its mark is on the way.
+        self.book.hold(seq);
         self.book.pass(seq);
         self.touch(now);
     }
@@ -128,6 +132,7 @@ impl Desk {
             self.batch.marks.pending.insert(item.event_id, None);
         }
         self.batch.fates.push((seq, Fate::Done));
+        self.book.hold(seq);
         self.book.pass(seq);
         self.touch(now);
     }
@@ -192,7 +197,7 @@ impl Desk {
 
     /// Turns a verdict into marks and fates. `jitter` in [0, 1).
     pub fn settle(&mut self, to: &Destination, answered: Answered<'_>, breaker_closed: bool, jitter: f64, now: Instant) {
-        let Answered { sent, outcome, maybe_arrived, status, took } = answered;
+        let Answered { sent, outcome, reached, maybe_arrived, status, took } = answered;
         let seq = sent.seq;
         let resend = to.platform.facts().resend;
         if self.book.item(seq).is_none() {
@@ -220,7 +225,7 @@ impl Desk {
                 match retry::next(tries, &to.retry, age, after, jitter) {
                     retry::Verdict::GiveUp(reason) => self.finish_all(sent, State::Dead, Some(format!("{why}; {reason}")), status, took, now),
                     retry::Verdict::After(wait) => {
-                        if maybe_arrived {
+                        if reached {
                             self.batch.marks.receipts.insert(sent.delivery.event.id, frozen(sent, None));
                         }
                         self.retry_row(seq, &why, status, took);

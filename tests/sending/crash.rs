@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Stage;
-use crate::support::receiver::Behaviour;
+use crate::support::{daemon::Daemon, receiver::Behaviour};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_first_is_said_again_whatever_came_since() {
@@ -29,8 +29,10 @@ async fn what_was_said_first_is_said_again_whatever_came_since() {
 async fn at_most_once_becomes_unknown_and_a_person_decides() {
     let stage = Stage::new().await;
     stage.receiver.always(Behaviour::Hang);
-    let mut daemon = stage.daemon(&[("resend", "\"never\""), ("deadline", "\"20s\"")]).await;
-    stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')").await;
+    let mut daemon = Daemon::start(stage.config(&[("resend", "\"never\""), ("deadline", "\"20s\"")]).daemon("drain", "\"20s\"")).await;
+    stage
+        .shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')")
+        .await;
     stage.receiver.wait_for(2).await;
     assert_eq!(stage.text("select string_agg(state, ',') from postback.pending where state = 'sending'").await, "sending,sending");
     daemon.kill9();
@@ -66,7 +68,7 @@ async fn at_most_once_is_not_repeated_after_a_broken_answer_but_after_a_refusal(
 async fn a_purchase_that_may_have_been_sent_is_settled_before_it_is_taken_back() {
     let stage = Stage::new().await;
     stage.receiver.always(Behaviour::Hang);
-    let mut daemon = stage.daemon(&[("deadline", "\"20s\"")]).await;
+    let mut daemon = Daemon::start(stage.config(&[("deadline", "\"20s\"")]).daemon("drain", "\"20s\"")).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
     stage.receiver.wait_for(1).await;
     daemon.kill9();
@@ -83,7 +85,9 @@ async fn a_restart_keeps_retries_their_count_and_their_time() {
     stage.receiver.always(Behaviour::status(500));
     let mut daemon = stage.daemon(&[("retry", "{ first = \"60s\", max = \"1h\" }")]).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 1)").await;
-    stage.until("select string_agg(event || ' ' || state || ' ' || attempts, ', ' order by event) from postback.pending", "1 retrying 1, 2 parked 0").await;
+    stage
+        .until("select string_agg(event || ' ' || state || ' ' || attempts, ', ' order by event) from postback.pending", "1 retrying 1, 2 parked 0")
+        .await;
     let due = stage.text("select next_at from postback.pending where event = 1").await;
     daemon.kill9();
     daemon.again().await;
@@ -101,7 +105,9 @@ async fn the_database_may_go_away_while_requests_are_in_flight() {
     stage.shop("select count(postback.purchase(i::text, 1, 'EUR', '{}')) from generate_series(1, 20) i").await;
     stage.receiver.wait_for(20).await;
     stage
-        .shop("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name like 'postbackd%'")
+        .shop(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name like 'postbackd%'",
+        )
         .await;
     stage.until("select count(*) from postback.attempt where outcome = 'delivered'", "20").await;
     assert_eq!(stage.ids().len(), 20, "an answer that came is a fact, also when the database was away");

@@ -34,7 +34,10 @@ async fn pausing_stops_a_number_and_resuming_goes_on() {
     stage.shop("select postback.purchase('2', 1, 'EUR', '{}')").await;
     stage.until("select last_seq from postback.ingest", "2").await;
     // A second command is answered after the first has taken effect at the destination's next look.
-    assert_eq!(stage.command(r#"{"do": "pause", "destination": "nobody"}"#).await, "there is no destination \"nobody\"; \"postbackd status\" lists them");
+    assert_eq!(
+        stage.command(r#"{"do": "pause", "destination": "nobody"}"#).await,
+        "there is no destination \"nobody\"; \"postbackd status\" lists them"
+    );
     assert_eq!(stage.ids(), ["purchase-1"]);
     stage.command(r#"{"do": "resume", "destination": "d"}"#).await;
     stage.state(2, "delivered").await;
@@ -60,7 +63,11 @@ async fn a_new_destination_begins_where_it_is_told_to() {
     let mut daemon = stage.daemon(&[]).await;
     stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
     stage.state(1, "delivered").await;
-    let config = stage.config(&[]).destination("now", &stage.receiver, &[("start", "\"now\"")]).destination("all", &stage.receiver, &[("start", "\"beginning\"")]);
+    let config = stage.config(&[]).destination("now", &stage.receiver, &[("start", "\"now\"")]).destination(
+        "all",
+        &stage.receiver,
+        &[("start", "\"beginning\"")],
+    );
     daemon.configure(config);
     daemon.hup();
     stage.until(&state_sql("all", 1), "delivered").await;
@@ -146,7 +153,7 @@ async fn one_order_that_fails_holds_nobody_else() {
     let stage = Stage::new().await;
     stage.receiver.script(|arrival| (arrival.order() == "bad").then(|| Behaviour::status(500)));
     let _daemon = stage.daemon(&[("retry", "{ first = \"3s\", max = \"30s\" }"), ("breaker", "{ failures = 1000, open = \"1s\" }")]).await;
-    stage.shop("select postback.purchase('bad', 1, 'EUR', '{}'); select postback.refund('bad', 'r', 1)").await;
+    stage.shop("select postback.purchase('bad', 2, 'EUR', '{}'); select postback.refund('bad', 'r', 1)").await;
     stage.receiver.wait_for(1).await;
     stage.shop("select count(postback.purchase(i::text, 1, 'EUR', '{}')) from generate_series(1, 3000) i").await;
     stage.until("select count(*) from postback.attempt where outcome = 'delivered'", "3000").await;

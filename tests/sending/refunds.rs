@@ -8,7 +8,9 @@ async fn a_refund_waits_until_its_purchase_is_delivered() {
     let stage = Stage::new().await;
     stage.receiver.next("/d", vec![Behaviour::status(503); 3]);
     let _daemon = stage.daemon(&[]).await;
-    stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')").await;
+    stage
+        .shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 4); select postback.purchase('2', 9, 'EUR', '{}')")
+        .await;
     stage.settled().await;
     let log = stage.receiver.at("/d");
     let taken = |id: &str| log.iter().find(|arrival| arrival.id() == id && arrival.taken()).expect("delivered").answered.expect("answered").0;
@@ -89,7 +91,9 @@ async fn a_retract_after_the_purchase_takes_back_what_is_left() {
 async fn an_over_refund_is_clamped_and_noted() {
     let stage = Stage::new().await;
     let _daemon = stage.daemon(&[]).await;
-    stage.shop("select postback.purchase('1', 9, 'EUR', '{}'); select postback.refund('1', 'r', 40); select postback.refund('1', 'again', 1)").await;
+    stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
+    stage.state(1, "delivered").await;
+    stage.shop("select postback.refund('1', 'r', 40); select postback.refund('1', 'again', 1)").await;
     stage.settled().await;
     assert_eq!(stage.receiver.at("/d").last().and_then(|a| a.param("value")).as_deref(), Some("9.00"));
     stage.state(3, "skipped: nothing left to take back").await;

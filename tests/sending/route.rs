@@ -14,7 +14,10 @@ async fn a_committed_order_is_told_once_and_a_rolled_back_one_never() {
     let log = stage.receiver.at("/d");
     assert_eq!(stage.ids(), ["purchase-1001"]);
     assert_eq!(log[0].param("value").as_deref(), Some("140.98"));
-    assert_eq!(stage.text("select string_agg(outcome || coalesce(': ' || reason, ''), '; ' order by event) from postback.attempt").await, "delivered; skipped: said before");
+    assert_eq!(
+        stage.text("select string_agg(outcome || coalesce(': ' || reason, ''), '; ' order by event) from postback.attempt").await,
+        "delivered; skipped: said before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +99,10 @@ async fn rows_that_cannot_be_read_are_dead_and_the_window_goes_on() {
         .await;
     stage.state(5, "delivered").await;
     let dead = stage.text("select string_agg(reason, '; ' order by event) from postback.pending where state = 'dead'").await;
-    assert_eq!(dead, "unreadable: payload is not a JSON object; unreadable: unknown kind; unreadable: value is not a number; unreadable: amount is negative");
+    assert_eq!(
+        dead,
+        "unreadable: payload is not a JSON object; unreadable: unknown kind; unreadable: value is not a number; unreadable: amount is negative"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,3 +18,6 @@ pub mod postgres;
 pub mod reaper;
 pub mod receiver;
 pub mod rng;
+pub mod settled;
+pub mod shop;
+pub mod stream;
