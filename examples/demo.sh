@@ -34,8 +34,8 @@ cannot() { echo "${red}the demo cannot run:${plain} $*" >&2; exit 2; }
 
 find_postgresql() {
   local place
-  for place in "$(pg_config --bindir 2> /dev/null || true)" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin /usr/local/bin; do
-    if [ -x "$place/initdb" ] && [ -x "$place/postgres" ] && "$place/postgres" --version | grep -qE ' (1[4-9]|[2-9][0-9])'; then pg=$place; fi
+  for place in "$(pg_config --bindir 2> /dev/null || true)" $(printf "%s\n" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -rV); do
+    if [ -x "$place/initdb" ] && [ -x "$place/postgres" ] && [ -x "$place/psql" ] && "$place/postgres" --version | grep -qE " (1[4-9]|[2-9][0-9])[.b r]"; then pg=$place; break; fi
   done
   [ -n "${pg:-}" ]
 }
@@ -72,6 +72,7 @@ build() {
 
 dir=$(mktemp -d /tmp/postbackd-demo.XXXXXX)
 pids=()
+epoch=0                # of the last daemon
 clean_up() {
   local code=$? pid
   trap '' INT TERM HUP
@@ -139,9 +140,10 @@ tell() { echo "$*" >&8; }
 
 start_daemon() {
   sed "s|http://127.0.0.1:8080/|http://127.0.0.1:$(cat "$dir/port")/|" examples/demo/postbackd.toml > "$dir/postbackd.toml"
-  NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run > "$dir/daemon.log" 2>&1 & pids+=($!)
+  NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run >> "$dir/daemon.log" 2>&1 & pids+=($!)
   daemon=$!
-  wait_for 10 'the daemon begins' "select count(*) = 3 from postback.position"
+  wait_for 30 'the daemon begins' "select count(*) = 3 and max(p.epoch) = min(p.epoch) and max(p.epoch) > $epoch from postback.position p"
+  epoch=$(ask 'select epoch from postback.ingest')
 }
 
 # wait_for SECONDS WHAT QUERY: until the query says t.
@@ -162,7 +164,7 @@ wait_for() {
 clock() { local us=$(( ${EPOCHREALTIME/[.,]/} - DEMO_START_US )); printf '%3d.%ds' $((us / 1000000)) $((us / 100000 % 10)); }
 say() { echo "$cyan$(clock) shop     $*$plain"; }
 title() { echo; echo "$bold$*$plain"; }
-shop() { sql "$shop_url" -c "$1"; }
+shop() { sql "$shop_url" -c "$1" || { echo "${red}broken promise:${plain} the shop's transaction failed, see above" >&2; exit 1; }; }
 
 # order NUMBER VALUE CURRENCY LANDING-URL: what the shop writes while somebody fills a basket and goes to pay.
 order() {
@@ -226,6 +228,13 @@ play() {
   wait_for 15 'the tracker, who works, gets everything' "select count(*) filter (where state <> 'sent') = 1 from demo.state where destination = 'tracker'
      and kind in ('purchase', 'refund')"
 
+  title 'postbackd is killed (kill -9) and started again'
+  kill -9 "$daemon"; wait "$daemon" 2> /dev/null || true
+  shop "begin; $(order 2009 19.95 EUR "$(partner_link 2009)") commit; begin; $(settle 2009) commit"
+  say 'order 2009 is paid while no postbackd runs'
+  start_daemon
+  wait_for 20 'the tracker gets order 2009' "select exists (select from demo.state where destination = 'tracker' and ref = '2009' and state = 'sent')"
+
   title 'The network is back'
   tell network ok
   wait_for 20 'the network gets what waited for it' "select count(*) filter (where state = 'waiting') = 0 from demo.state where destination = 'network'"
@@ -233,8 +242,11 @@ play() {
 
 # ------------------------------------------------------------------------------------------------------------- the judge
 
-judge() {
+load() {
   sql "$admin_url" -c 'truncate demo.request restart identity' -c "\\copy demo.request (at_us, platform, status, event_id, order_ref, kind, value, currency, click) from '$dir/record.tsv'"
+}
+judge() {
+  load
   ask "select case when broken is null then 'kept' else 'BROKEN' end, promise, coalesce(broken, figures) from demo.promises('1500 ms')" > "$dir/verdict"
 }
 show_verdict() {
@@ -257,9 +269,10 @@ forge() {
     slow) local n; for n in 1 2 3 5 6 7 8; do tell forge tracker purchase 200$n 1.00 EUR purchase-200$n 60000; done ;;
     *) cannot "no forgery $1, but: ${forgeries[*]}" ;;
   esac
-  local lines=$1 before; before=$(wc -l < "$dir/record.tsv")
-  case $lines in slow) before=$((before + 7)) ;; *) before=$((before + 1)) ;; esac
-  until [ "$(wc -l < "$dir/record.tsv")" -ge $before ]; do sleep 0.02; done
+  # Commands are obeyed one after the other.
+  rm -f "$dir/mark"
+  tell mark
+  until [ -e "$dir/mark" ]; do sleep 0.02; done
 }
 breaks() {
   case $1 in
@@ -272,14 +285,15 @@ breaks() {
   esac
 }
 forge_each() {
-  local name missed=0
+  local name missed=0 promise
   title 'Does the judge find what is forged?'
+  kill "$daemon"; wait "$daemon" || true         # nothing more comes, and what is forged is all that changes
   cp "$dir/record.tsv" "$dir/honest.tsv"
   for name in "${forgeries[@]}"; do
     cat "$dir/honest.tsv" > "$dir/record.tsv"
     forge "$name"
     judge
-    if grep -q "^BROKEN|$(breaks "$name")" "$dir/verdict"; then echo "  ${green}found${plain}   $name: $(grep -m1 "^BROKEN|$(breaks "$name")" "$dir/verdict" | cut -d'|' -f2)"
+    if promise=$(grep -m1 "^BROKEN|$(breaks "$name")" "$dir/verdict"); then echo "  ${green}found${plain}   $name: ${promise#*|}"
     else echo "  ${red}MISSED  $name$plain"; missed=1; fi
   done
   return $missed
@@ -292,15 +306,16 @@ need_postgresql
 build
 echo "starting $("$pg/postgres" --version) in $dir"
 start_postgresql
-sql "$admin_url" -f examples/demo/shop.sql
+sql "$admin_url" -f examples/demo/shop.sql || cannot 'the shop cannot be made, see above'
 "$bin" schema install --url "$admin_url" > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; cannot 'schema install failed, see above'; }
 ask 'grant postback_daemon to postbackd'
-sql "$admin_url" -f examples/demo/triggers.sql > /dev/null
-sql "$admin_url" -f examples/demo/checks.sql
+sql "$admin_url" -f examples/demo/triggers.sql > /dev/null || cannot 'the triggers cannot be attached, see above'
+sql "$admin_url" -f examples/demo/checks.sql || cannot 'the judge cannot be installed, see above'
 start_receiver "${EPOCHREALTIME/[.,]/}"
 start_daemon
 play
 
+load
 title 'What each platform got'
 "$pg/psql" -qX -d "$admin_url" -P footer=off -P border=0 -c 'table demo.summary' -c 'table demo.why'
 [ -z "${POSTBACKD_DEMO_FORGE:-}" ] || [ "$POSTBACKD_DEMO_FORGE" = each ] || forge "$POSTBACKD_DEMO_FORGE"

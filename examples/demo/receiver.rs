@@ -7,6 +7,7 @@
 //! tracker ok | tracker 503 | tracker hang     what happens to the platform's requests from now on
 //! network refuse 1011                         422 for this order, whatever else holds
 //! forge tracker purchase 1004 49.00 EUR ID MS writes down a request that never came, as if at MS ms after the start
+//! mark                                        makes DIRECTORY/mark: everything before it has been obeyed
 //! ```
 //!
 //! It uses the standard library alone, so that the demo compiles it with rustc in a second instead of building the
@@ -74,13 +75,13 @@ fn main() -> io::Result<()> {
     });
     // Whoever holds the other end has gone when this ends, and nobody is left to receive for.
     for line in io::stdin().lock().lines() {
-        receiver.obey(&line?)?;
+        receiver.obey(&line?, directory)?;
     }
     Ok(())
 }
 
 impl Receiver {
-    fn obey(&self, line: &str) -> io::Result<()> {
+    fn obey(&self, line: &str, directory: &Path) -> io::Result<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             [platform, "ok"] => self.behave(platform, Behaviour::Ok),
@@ -93,6 +94,7 @@ impl Receiver {
                 let at = self.start + ms.parse::<u128>().map_err(io::Error::other)? * 1000;
                 self.note(&Arrival { at, platform: (*platform).to_owned(), method: "FORGED".to_owned(), fields }, "200")?;
             }
+            ["mark"] => fs::write(directory.join("mark"), "")?,
             _ => eprintln!("receiver: {line:?} is no command"),
         }
         Ok(())
