@@ -72,7 +72,9 @@ pub async fn run(
         }
         if now >= heal_at {
             heal_at = now + HEAL_EVERY;
-            crate::outbox::schema::heal(&db).await?;
+            for (name, said, failed) in crate::outbox::schema::heal(&db).await? {
+                tracing::warn!(trigger = %name, said, failed, "an attached table changed: its trigger was made anew and what it could not say was said");
+            }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
         tokio::select! {

@@ -68,7 +68,7 @@ pub enum Judgement {
         /// Why.
         why: String,
     },
-    /// Waits for a person or for the platform, behind its purchase.
+    /// Waits for the platform's word on its purchase.
     Park(String),
     /// Judged again and nothing changed: it keeps its state, nothing is recorded.
     Keep,
@@ -196,7 +196,8 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
         State::Delivered => {}
         State::Accepted if adapter.accepted_is_enough => {}
         State::Accepted => return Judgement::Park("waits for the platform's word on the purchase".into()),
-        State::Unknown => return Judgement::Park("waits for a person to say whether the platform has the purchase".into()),
+        // Judged again when a person has found out; it must not hold its lane until then.
+        State::Unknown => return Judgement::Skip(format!("{NOT_SENT_HERE} as far as known; it waits for \"postbackd unknown resolve\"")),
         State::Annulled => return Judgement::Annul("its purchase was never sent".into()),
         State::Skipped | State::Dead => {
             let why = last.reason.as_deref().unwrap_or(last.state.as_str());

@@ -1,2 +1,18 @@
-//! The binary.
-fn main() {}
+//! The binary: arguments, then one command. Everything that can fail before the runtime exists fails there.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use postbackd::cli::{self, Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Command::Run => cli::run::run(&args.common),
+        command => cli::once(&args.common, command),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -21,6 +21,8 @@ pub mod command;
 pub mod maintain;
 pub mod owner;
 
+pub mod inspect;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

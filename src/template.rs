@@ -20,8 +20,8 @@ use values::{Missing, Num, is_empty, to_json};
 pub(crate) const OPEN: char = '\u{fdd0}';
 pub(crate) const CLOSE: char = '\u{fdd1}';
 
-/// Steps of the template engine for one rendering: ends a loop over a monstrous list.
-const FUEL: u64 = 2_000_000;
+/// Steps of the template engine for one rendering (text costs by its length): ends nested loops over a monstrous list.
+const FUEL: u64 = 200_000_000;
 
 /// A compiled template for one place in a request.
 #[derive(Clone)]

@@ -1,6 +1,19 @@
 //! The tests of the harness itself: a harness that cannot fail proves nothing.
 
+use std::io::Read;
+
 use crate::support::postgres::{Server, bare_database, database};
+
+/// Not a test: a server for many test processes, until standard input ends. Writes its URL to the file that
+/// POSTBACKD_TEST_SERVE names.
+#[test]
+#[ignore = "started by tests/server.sh"]
+fn serve() {
+    let file = std::env::var("POSTBACKD_TEST_SERVE").expect("POSTBACKD_TEST_SERVE names a file");
+    std::fs::write(format!("{file}.part"), Server::shared().url()).expect("writing the URL");
+    std::fs::rename(format!("{file}.part"), file).expect("naming the file");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("waiting for the end");
+}
 
 #[tokio::test]
 async fn every_test_gets_a_database_of_its_own() {

@@ -7,3 +7,11 @@ mod harness;
 mod isolation;
 mod sending;
 mod visibility;
+
+// Inside the shop's database.
+mod attach;
+mod schema;
+mod shop_beside;
+mod sql_api;
+
+mod golden;

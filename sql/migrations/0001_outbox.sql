@@ -137,7 +137,7 @@ comment on function postback.event_id(text, text, text, int) is
 
 create or replace function postback.minor(amount bigint, exponent int default 2) returns numeric
 language sql immutable parallel safe
-return case when exponent between 0 and 18 then round(amount::numeric / (10::numeric ^ exponent), exponent) end;
+return case when exponent between 0 and 18 then round(amount * ('1e-' || exponent)::numeric, exponent) end;      -- a division would keep 16 digits only
 comment on function postback.minor(bigint, int) is 'Money that the shop keeps in its smallest unit: minor(14098) is 140.98.';
 
 -- An exception block cannot run in a parallel plan, therefore unsafe.

@@ -37,21 +37,23 @@ create or replace function postback.operations(operation text) returns text[]
 language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select regexp_split_to_array(operation, ' or ') $$;
 
+-- The body without what stands around its statements: comments before them, semicolon and comments after them.
+create or replace function postback.trimmed(body text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+  select regexp_replace(regexp_replace(body, '^(\s|--[^\n]*(\n|$)|/\*([^*]|\*+[^*/])*\*+/)+', ''),
+                        '(\s*;(\s|--[^\n''"$]*(\n|$)|/\*[^*''"$]*\*/)*|\s+)$', '')
+$$;
+
 -- A body as statements of a function: a bare SELECT or WITH may stand there too, as one would try it out by hand.
 create or replace function postback.statements(body text) returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp
 as $$
-declare
-  s text := regexp_replace(body, '^(\s|--[^\n]*(\n|$)|/\*([^*]|\*+[^*/])*\*+/)+', '');
-begin
-  s := regexp_replace(s, '\s+$', '');
-  if s ~* '^select\y' then
-    s := regexp_replace(s, '^select\y', 'perform', 'i');
-  elsif s ~* '^with\y' then
-    s := format(E'perform count(*) from (%s\n) postback_said;', rtrim(s, E' \t\n\r;'));
-  end if;
-  return s || case when s ~ ';(\s|--[^\n''"$]*(\n|$)|/\*[^*''"$]*\*/)*$' then '' else E'\n;' end;
-end $$;
+  select case when s ~* '^select\y' then regexp_replace(s, '^select\y', 'perform', 'i') || E'\n;'
+              when s ~* '^with\y' then format(E'perform count(*) from (%s\n) postback_said;', s)
+              else s || E'\n;' end
+    from (select postback.trimmed(body)) t(s)
+$$;
 
 -- Source of the inner function. Where a trigger serves several operations the absent record gets the table's shape, so
 -- that a condition like "tg_op = 'INSERT' or old.state <> new.state" can be read for an INSERT too.
@@ -72,7 +74,7 @@ create or replace function postback.bulk_statement(a postback.attached) returns 
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select format(E'select (select count(*) from (%s\n) postback_said) from (select $1::text as tg_op) postback_op where (%s\n)',
-                regexp_replace(a.body, '[\s;]+$', ''), a.condition)
+                postback.trimmed(a.body), a.condition)
 $$;
 
 -- Source of the outer function.
@@ -524,6 +526,33 @@ create or replace function postback."on"() returns int
 language sql security definer set search_path = pg_catalog, pg_temp as $$ select postback.switch(false) $$;
 comment on function postback."on"() is 'Undoes postback.off().';
 
+-- NOTIFY at the commit of whatever said something, for wake = "listen". Half a queue is left to others: a full one would
+-- fail the shop's commits.
+create or replace function postback.notify() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('postback_wake', '');
+  end if;
+  return null;
+end $$;
+
+-- The daemon asks for it when its session begins. A transaction that has notified cannot be prepared: shops with two-phase
+-- commits should poll.
+create or replace function postback.wake(listen boolean) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if listen = exists (select from pg_trigger where tgrelid = 'postback.event'::regclass and tgname = 'wake') then
+    return false;
+  end if;
+  perform postback.patiently(array[case when listen then 'create trigger wake after insert on postback.event for each statement execute function postback.notify()'
+                                        else 'drop trigger wake on postback.event' end], 'wake');
+  return true;
+end $$;
+comment on function postback.wake(boolean) is 'Whether commits that say something notify the daemon. It costs a cluster-wide lock at each such commit.';
+
 -- The query runs as postback_owner; only whoever may write the table may set it.
 create or replace function postback.books(query text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -559,4 +588,4 @@ begin
 end $$;
 
 select postback.settle_ownership();
-grant execute on function postback.booked(timestamptz, timestamptz) to postback_daemon;
+grant execute on function postback.booked(timestamptz, timestamptz), postback.wake(boolean) to postback_daemon;

@@ -83,7 +83,11 @@ begin
   return query
     select 'warning', format('trigger %I on %s calls schema postback and is not registered', tgname, tgrelid::regclass), 'made by hand, or left by a restore: drop it, or attach with postback.attach'
       from pg_trigger join pg_proc p on p.oid = tgfoid
-     where not tgisinternal and tgparentid = 0 and pronamespace = 'postback'::regnamespace and not exists (select from postback.attached x where x.name = proname);
+     where not tgisinternal and tgparentid = 0 and pronamespace = 'postback'::regnamespace and tgrelid <> 'postback.event'::regclass
+       and not exists (select from postback.attached x where x.name = proname);
+  return query
+    select 'warning', 'commits notify the daemon, and prepared transactions are allowed: PREPARE TRANSACTION fails after a NOTIFY', 'wake = "poll" in the configuration'
+     where current_setting('max_prepared_transactions')::int > 0 and exists (select from pg_trigger where tgrelid = 'postback.event'::regclass and tgname = 'wake');
 
   -- What switches triggers off behind one's back.
   return query

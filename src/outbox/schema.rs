@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, error::SqlState, types::Type};
 
 use super::DbError;
 
@@ -230,6 +230,12 @@ pub async fn require(db: &Client) -> Result<(), SchemaError> {
 pub async fn heal(db: &Client) -> Result<Vec<(String, i64, i64)>, DbError> {
     let rows = db.query_typed("select name, said, failed from postback.heal()", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}
+
+/// Whether commits that say something notify [`super::listen::CHANNEL`]. Takes no lock when it is so already.
+pub async fn wake(db: &Client, listen: bool) -> Result<(), DbError> {
+    db.query_typed("select postback.wake($1)", &[(&listen, Type::BOOL)]).await?;
+    Ok(())
 }
 
 /// What would go with the schema.

@@ -1,38 +1,134 @@
-//! Generic postback.
+//! Generic postback: any tracker or network that takes a postback URL, by templates.
+//!
+//! Source: the trackers' own pages as far as presets name them.   Method: GET, or any method with a form, JSON or text body.
+//! Money: decimal text with the currency's digits, minor units or micros.   Dedup: whatever the tracker does with an order id.
+//! Success: 2xx, or what `success`, `success_pattern` and `failure_pattern` say.   Refunds: as `refunds` says.
+
+mod answer;
+mod auth;
+mod macros;
+mod presets;
+mod settings;
+
 use jiff::Timestamp;
+pub use settings::Settings;
 
 use super::Refusal;
 use crate::{
-    delivery::{Delivery, Facts, RefundShape, Resend},
+    delivery::{Delivery, Facts, RefundShape},
     event::Kind,
     outcome::{Outcome, Reply},
     request::{Method, Request},
+    template::{Fault, Template, place::encode},
 };
-
-/// Settings.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// URL
-    pub url: String,
-}
+use settings::{Body, Form};
 
 impl Settings {
-    pub(super) fn parse(table: &toml::Table, _resolve: super::Resolve<'_>) -> Result<Self, super::SettingError> {
-        let url = table.get("url").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { url })
-    }
     pub(super) fn facts(&self) -> Facts {
-        Facts { batch_max: 1, refund: RefundShape::Event, resend: Resend::Safe, accepted_is_enough: true }
+        Facts { batch_max: 1, refund: self.refunds, resend: self.resend, accepted_is_enough: true }
     }
+
     pub(super) fn name_of(&self, kind: Kind) -> Option<String> {
-        Some(kind.to_string())
+        self.form(kind).map(|form| form.name.clone())
+    }
+
+    /// What `check` should say although it is no error, e.g. a URL that is longer than every server takes.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (kind, form) in &self.forms {
+            if let Ok(request) = build(self, form, &macros::sample(self, *kind), Timestamp::UNIX_EPOCH)
+                && request.url.len() > URL_SAFE
+            {
+                warnings.push(format!("{kind}: the URL is about {} characters long; up to {URL_SAFE} are safe everywhere", request.url.len()));
+            }
+            if form.url.source().starts_with("http://") {
+                warnings.push(format!("{kind}: the URL is not https: click ids and secrets cross the network in clear"));
+            }
+        }
+        warnings.dedup();
+        warnings
     }
 }
 
-pub(super) fn request(settings: &Settings, batch: &[Delivery], _now: Timestamp) -> Result<Request, Refusal> {
-    Ok(Request { method: Method::Get, url: format!("{}?id={}", settings.url, batch[0].event_id), headers: vec![], body: vec![] })
+/// Longest URL that every server and proxy is known to take.
+const URL_SAFE: usize = 2_048;
+
+pub(super) fn request(settings: &Settings, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
+    let [delivery] = batch else { return Err(Refusal::Dead("a postback takes one event per request".into())) };
+    let kind = delivery.event.kind;
+    if let Some(refund) = &delivery.refund {
+        match settings.refunds {
+            RefundShape::None => return Err(Refusal::Skip("platform takes no refunds".into())),
+            RefundShape::Cancel if !refund.full => return Err(Refusal::Skip("partial refund: only whole orders can be cancelled here".into())),
+            _ => {}
+        }
+    }
+    let form = settings.form(kind).ok_or_else(|| Refusal::Skip("kind not mapped".into()))?;
+    build(settings, form, delivery, now)
 }
 
-pub(super) fn outcome(_settings: &Settings, batch: &[Delivery], reply: &Reply, _now: Timestamp) -> Vec<Outcome> {
-    batch.iter().map(|_| if reply.status < 300 { Outcome::delivered() } else { Outcome::retry(format!("HTTP {}", reply.status)) }).collect()
+fn build(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
+    let mut macros = macros::of(settings, form, delivery, now);
+    let status = render("status", &form.status, &macros::value(&macros))?;
+    macros.insert("status".into(), minijinja::Value::from(status));
+    let macros = macros::value(&macros);
+    for path in settings.require.iter() {
+        if crate::template::values::is_empty(&macros::lookup(&macros, path)) {
+            return Err(Refusal::Skip(format!("no {}", path.rsplit('.').next().unwrap_or(path))));
+        }
+    }
+    let mut url = render("url", &form.url, &macros)?;
+    let query = pairs("query", &form.query, &macros)?;
+    if !query.is_empty() {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(&query);
+    }
+    let mut headers = Vec::new();
+    let body = match &form.body {
+        Body::None => String::new(),
+        Body::Template { content_type, template } => {
+            headers.push(("Content-Type".to_owned(), (*content_type).to_owned()));
+            render("body", template, &macros)?
+        }
+        Body::Form(entries) => {
+            headers.push(("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
+            pairs("form", entries, &macros)?
+        }
+    };
+    for (name, template) in &form.headers {
+        headers.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+        headers.push((name.clone(), render(&format!("headers.{name}"), template, &macros)?));
+    }
+    let mut request = Request { method: form.method, url, headers, body: body.into_bytes() };
+    settings.auth.apply(&mut request);
+    if let Some(sign) = &settings.sign {
+        sign.apply(&mut request);
+    }
+    if request.method == Method::Get && !request.body.is_empty() {
+        return Err(Refusal::Dead("a GET has no body".into()));
+    }
+    Ok(request)
+}
+
+fn render(key: &str, template: &Template, macros: &minijinja::Value) -> Result<String, Refusal> {
+    template.render(macros).map_err(|fault| match fault {
+        Fault::Missing(name) => Refusal::Skip(format!("no {name}")),
+        Fault::Bad(why) => Refusal::Dead(format!("{key}: {why}")),
+    })
+}
+
+/// `a=1&b=2`; entries that come out empty are left out.
+fn pairs(key: &str, entries: &[(String, Template)], macros: &minijinja::Value) -> Result<String, Refusal> {
+    let mut out = Vec::new();
+    for (name, template) in entries {
+        let text = render(&format!("{key}.{name}"), template, macros)?;
+        if !text.is_empty() {
+            out.push(format!("{}={}", encode(name), encode(&text)));
+        }
+    }
+    Ok(out.join("&"))
+}
+
+pub(super) fn outcome(settings: &Settings, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
+    batch.iter().map(|_| settings.judge.outcome(reply, now)).collect()
 }

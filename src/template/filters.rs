@@ -63,7 +63,7 @@ pub fn install(env: &mut Environment<'static>) {
     text(env, "phone", phone);
     env.add_filter("replace", |value: Value, from: String, to: String| on_text(value, |text| Ok(text.replace(&from, &to).into())));
     env.add_filter("truncate", |value: Value, length: usize| on_text(value, |text| Ok(text.chars().take(length).collect::<String>().into())));
-    env.add_filter("tojson", |value: Value| -> Answer { Ok(to_json(&value)?.to_string().into()) });
+    env.add_filter("tojson", |value: Value| -> Answer { Ok(Num::plain(to_json(&value)?.to_string())) });
     lists(env);
     numbers(env);
     digests(env);

@@ -38,7 +38,8 @@ async fn at_most_once_becomes_unknown_and_a_person_decides() {
     daemon.kill9();
     stage.receiver.always(Behaviour::status(200));
     daemon.again().await;
-    stage.until("select string_agg(event || ' ' || state, ', ' order by event) from postback.pending", "1 unknown, 2 parked, 3 unknown").await;
+    stage.until("select string_agg(event || ' ' || state, ', ' order by event) from postback.pending", "1 unknown, 3 unknown").await;
+    stage.until("select left(reason, 22) from postback.attempt where event = 2", "purchase not sent here").await;
     assert_eq!(stage.receiver.log().len(), 2, "nothing is sent twice by itself");
     stage.command(r#"{"do": "resolve-unknown", "select": {"events": [1]}, "delivered": true}"#).await;
     stage.state(2, "delivered").await;

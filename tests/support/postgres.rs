@@ -101,6 +101,11 @@ impl Server {
         }
     }
 
+    /// Superuser's URL of the maintenance database.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
     /// The server behind a superuser's URL.
     pub fn at(url: &str) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|why| format!("not a URL of a PostgreSQL server: {why}"))?;

@@ -3,18 +3,15 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs,
     hash::{Hash, Hasher},
-    path::PathBuf,
 };
 
 use super::{Server, connect};
 
 /// Name of the template database, made if it is not there.
 pub async fn installed(server: &Server) -> String {
-    let migrations = migrations();
     let mut hasher = DefaultHasher::new();
-    migrations.hash(&mut hasher);
+    postbackd::outbox::schema::sql().hash(&mut hasher);
     let name = format!("pbt_template_{:016x}", hasher.finish());
     let client = server.connect().await;
     client.batch_execute("select pg_advisory_lock(77, 1)").await.expect("waiting for the template");
@@ -22,7 +19,7 @@ pub async fn installed(server: &Server) -> String {
     if !there.expect("looking for the template").get::<_, bool>(0) {
         client.batch_execute(&format!("drop database if exists {name} with (force)")).await.expect("dropping half a template");
         client.batch_execute(&format!("create database {name} template template0")).await.expect("creating the template");
-        install(server, &name, &migrations).await;
+        install(server, &name).await;
         client.batch_execute(&format!("alter database {name} is_template true")).await.expect("marking the template");
     }
     // Sessions of the template keep it from being copied; ours is in another database and ends here, with its lock.
@@ -30,29 +27,13 @@ pub async fn installed(server: &Server) -> String {
     name
 }
 
-async fn install(server: &Server, name: &str, migrations: &[(String, String)]) {
-    let client = connect(&server.url_of(name)).await;
-    for (file, sql) in migrations {
-        client.batch_execute(&format!("begin; {sql}\n; commit")).await.unwrap_or_else(|why| panic!("{file}: {why:?}"));
-    }
+async fn install(server: &Server, name: &str) {
+    let mut client = connect(&server.url_of(name)).await;
+    postbackd::outbox::schema::install(&mut client, None).await.expect("installing the schema");
     // Its session must be gone before the template is copied.
     client.batch_execute("checkpoint").await.expect("checkpoint");
     drop(client);
     let maintenance = server.connect().await;
     let ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = $1";
     maintenance.query(ended, &[&name]).await.expect("ending sessions of the template");
-}
-
-/// Name and text of every migration, in order.
-fn migrations() -> Vec<(String, String)> {
-    let directory =
-        PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned())).join("sql/migrations");
-    let mut files: Vec<_> = fs::read_dir(&directory)
-        .unwrap_or_else(|why| panic!("{}: {why}", directory.display()))
-        .map(|entry| entry.expect("reading sql/migrations").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    files.sort();
-    let named = |path: PathBuf| (path.display().to_string(), fs::read_to_string(&path).expect("reading a migration"));
-    files.into_iter().map(named).collect()
 }

@@ -1,0 +1,177 @@
+//! `postbackd check [--connect]`: everything that could be wrong, each with its fix, in one go.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+
+use super::{Common, Exit, Failure, doctor};
+use crate::{
+    config::{Config, Database, SecretMode},
+    outbox::{
+        connect::{self, ConnectError},
+        inspect::{self, Finding},
+        schema,
+    },
+};
+
+mod reach;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Reads the configuration with its secrets, so run it as the daemon's user:
+  sudo -u postbackd postbackd check --connect
+With systemd credentials, inside the unit's sandbox:
+  systemd-run --pipe --wait -p LoadCredential=token:/etc/postbackd/token -p User=postbackd postbackd check
+
+Exit code: 0 when there is no error (warnings may be), 2 when the configuration is wrong, 3 and 4 when it ends at the database
+or at its schema, else 1.")]
+pub struct Args {
+    /// Also resolve and connect to every destination's host; sends nothing
+    #[arg(long)]
+    connect: bool,
+}
+
+/// What was looked at so far.
+#[derive(Default)]
+struct Report {
+    found: Vec<Finding>,
+    /// The first error decides.
+    exit: Option<Exit>,
+}
+
+impl Report {
+    fn add(&mut self, severity: &str, what: impl Into<String>, hint: Option<String>) {
+        self.found.push(Finding { severity: severity.to_owned(), what: what.into(), hint });
+    }
+
+    fn ok(&mut self, what: impl Into<String>) {
+        self.add("ok", what, None);
+    }
+
+    fn error(&mut self, exit: Exit, what: impl Into<String>, hint: &str) {
+        self.exit.get_or_insert(exit);
+        self.add("error", what, (!hint.is_empty()).then(|| hint.to_owned()));
+    }
+}
+
+pub(super) async fn check(common: &Common, args: &Args) -> Result<Exit, Failure> {
+    let mut report = Report::default();
+    let config = configuration(common, &mut report);
+    let database = match (&config, &common.url) {
+        (Some(config), _) => Some(config.database.clone()),
+        (None, Some(url)) => Some(Database::at(url)),
+        // A wrong key elsewhere does not keep anybody from looking at the database.
+        (None, None) => Config::load(&common.config, SecretMode::Names).ok().map(|config| config.database),
+    };
+    match &database {
+        Some(database) => examine(database, &mut report).await,
+        None => report.add("info", "the database was not looked at: its URL is not known", None),
+    }
+    for to in config.iter().flat_map(|config| &config.destinations) {
+        reach::destination(to, args.connect, &mut report).await;
+    }
+    let errors = report.found.iter().filter(|finding| finding.severity == "error").count();
+    common.print(&report.found, || {
+        let summary = match errors {
+            0 => "no errors".to_owned(),
+            1 => "1 error".to_owned(),
+            _ => format!("{errors} errors"),
+        };
+        format!("{}{summary}", doctor::lines(&report.found))
+    })?;
+    Ok(report.exit.unwrap_or(doctor::exit(&report.found)))
+}
+
+fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
+    match common.load(SecretMode::Reveal) {
+        Ok(config) => {
+            report.ok(format!("configuration {}: {} destinations", config.file.display(), config.destinations.len()));
+            config.warnings.iter().for_each(|warning| report.add("warning", warning, None));
+            Some(config)
+        }
+        Err(problems) => {
+            problems.list.iter().for_each(|problem| report.error(Exit::Usage, problem.at(&problems.file), ""));
+            None
+        }
+    }
+}
+
+/// Each step needs the one before it.
+async fn examine(database: &Database, report: &mut Report) {
+    let db = match connect::connect(database, "check").await {
+        Ok((db, _)) => db,
+        Err(error) => return report.error(exit_of(&error), error.to_string(), "see [database] url, pg_hba.conf, and whether the server runs"),
+    };
+    if let Err(error) = server(database, &db, report).await {
+        report.error(Exit::Failed, error.to_string(), "");
+    }
+}
+
+fn exit_of(error: &ConnectError) -> Exit {
+    if error.is_configuration() { Exit::Usage } else { Exit::Unreachable }
+}
+
+async fn server(database: &Database, db: &Client, report: &mut Report) -> Result<(), crate::outbox::DbError> {
+    let server = inspect::server(db).await?;
+    if server.version < 140_000 {
+        report.error(Exit::Failed, format!("PostgreSQL {} is too old", server.version_text), "postbackd needs 14 or newer");
+    } else {
+        report.ok(format!("PostgreSQL {}, database {}, role {}", server.version_text, server.database, server.role));
+    }
+    if server.standby {
+        report.error(Exit::Failed, "the server is a standby in recovery: nothing is read or sent there", "point [database] url to the primary");
+    }
+    if server.superuser {
+        let hint = "create role postbackd login; grant postback_daemon to postbackd; and log in as that".to_owned();
+        report.add("warning", format!("{} is a superuser, which the daemon does not need", server.role), Some(hint));
+    }
+    if let Err(error) = schema::require(db).await {
+        report.error(Exit::Schema, error.to_string(), "");
+        return Ok(());
+    }
+    report.ok(format!("schema postback, version {}", schema::VERSION));
+    let missing = inspect::missing_privileges(db).await?;
+    if missing.is_empty() {
+        report.ok(format!("{} has the daemon's privileges", server.role));
+    } else {
+        let fix = format!("a superuser runs: grant postback_daemon to {};", server.role);
+        report.error(Exit::Failed, format!("{} lacks {}", server.role, missing.join(", ")), &fix);
+        return Ok(());
+    }
+    if !server.standby {
+        direct(database, db, report).await;
+        report.found.extend(inspect::doctor(db).await?);
+    }
+    Ok(())
+}
+
+/// How long a notification may take.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// A session that does not hear what it listens to is not a session of its own: a transaction pooler stands between, and the
+/// owner's lock would be no lock.
+async fn direct(database: &Database, db: &Client, report: &mut Report) {
+    let heard = Arc::new(Notify::new());
+    let bell = Arc::clone(&heard);
+    let began = Instant::now();
+    let attempt = async {
+        let (listening, _) = connect::connect_listening(database, "check", move |_| bell.notify_one()).await.map_err(|error| error.to_string())?;
+        let channel = format!("postback_check_{}", std::process::id());
+        listening.batch_execute(&format!("listen {channel}")).await.map_err(|error| error.to_string())?;
+        db.batch_execute(&format!("notify {channel}")).await.map_err(|error| error.to_string())?;
+        Ok::<bool, String>(tokio::time::timeout(HEARD_WITHIN, heard.notified()).await.is_ok())
+    };
+    match attempt.await {
+        Ok(true) => report.ok(format!("direct connection (heard a notification after {} ms)", began.elapsed().as_millis())),
+        Ok(false) => report.error(
+            Exit::Failed,
+            "LISTEN hears nothing: a transaction pooler stands between, and the owner's lock does not survive one",
+            "point [database] url to PostgreSQL itself, or to a pool in session mode",
+        ),
+        Err(error) => report.error(Exit::Failed, format!("LISTEN cannot be tried: {error}"), "raise max_connections, or free some"),
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether a destination can be reached, without sending anything.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::net::{TcpStream, lookup_host};
+use url::Url;
+
+use super::Report;
+use crate::{
+    cli::Exit,
+    destination::{Destination, Mode, Start},
+    event::Event,
+    http, preview,
+};
+
+/// Name resolution and TCP, each.
+const WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn destination(to: &Arc<Destination>, connecting: bool, report: &mut Report) {
+    let name = &to.name;
+    if let Err(error) = http::Client::new(&to.route, &to.limits) {
+        return report.error(Exit::Usage, format!("destination {name}: {error}"), "");
+    }
+    if !connecting {
+        return;
+    }
+    if to.mode == Mode::Shadow {
+        return report.add("info", format!("destination {name}: mode is shadow, nothing is sent there"), None);
+    }
+    let Some(host) = host(to) else {
+        let hint = "preview an event that it wants: postbackd preview".to_owned();
+        return report.add("info", format!("destination {name}: which host it sends to cannot be told without an event"), Some(hint));
+    };
+    // Through a proxy only the proxy is ours to reach; it resolves the rest.
+    let proxy = to.route.proxy.as_ref().and_then(|proxy| Url::parse(proxy.reveal()).ok());
+    let (target, via) = match proxy.as_ref().and_then(place) {
+        Some(place) => (place, " (its proxy)"),
+        None => (host, ""),
+    };
+    let (host, port) = &target;
+    match reach(host, *port).await {
+        Ok(()) => report.ok(format!("destination {name}: {host}:{port}{via} can be reached")),
+        Err(why) => report.error(Exit::Failed, format!("destination {name}: {host}:{port}{via} {why}"), "see DNS, firewall, and proxy in [http]"),
+    }
+}
+
+async fn reach(host: &str, port: u16) -> Result<(), String> {
+    let late = |_| format!("does not answer within {WITHIN:?}");
+    let addresses =
+        tokio::time::timeout(WITHIN, lookup_host((host, port))).await.map_err(late)?.map_err(|error| format!("does not resolve: {error}"))?;
+    let mut why = "resolves to no address".to_owned();
+    for address in addresses {
+        match tokio::time::timeout(WITHIN, TcpStream::connect(address)).await.map_err(late) {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => why = format!("does not take connections: {error}"),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+/// Where a typical event would go. Hosts come from the configuration only, so any event shows them.
+fn host(to: &Arc<Destination>) -> Option<(String, u16)> {
+    // Nothing of this is sent; filters and holds would only hide the host.
+    let open = Arc::new(Destination {
+        when: None,
+        consent: Vec::new(),
+        click: Vec::new(),
+        hold: Duration::ZERO,
+        start: Start::Beginning,
+        mode: Mode::Live,
+        ..Destination::clone(to)
+    });
+    let now = Timestamp::now();
+    let who = json!({
+        "email": "check@example.com", "phone": "+10000000000", "ip": "192.0.2.1", "user_agent": "check", "gclid": "check", "fbclid": "check", "ttclid": "check",
+        "msclkid": "check", "clickref": "check", "awc": "check", "cjevent": "check", "irclickid": "check",
+    });
+    let payload = json!({ "value": "1.00", "currency": "EUR", "who": who, "more": {} }).to_string();
+    let kinds = to.kinds.iter().map(|kind| kind.as_str());
+    kinds.filter_map(|kind| Event::decode(0, kind, "check", &payload, now).ok()).find_map(|event| {
+        let found = preview::of_event(std::slice::from_ref(&open), &Arc::new(event), now);
+        found.into_iter().find_map(|found| place(&Url::parse(&found.result.ok()?.url).ok()?))
+    })
+}
+
+fn place(url: &Url) -> Option<(String, u16)> {
+    let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+    Some((host, url.port_or_known_default()?))
+}

@@ -1,0 +1,120 @@
+//! `postbackd run`: configuration, telemetry, runtime, signals, daemon.
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Common, Exit, Failure};
+use crate::{
+    config::{Config, SecretMode},
+    daemon::{self, Signals},
+    telemetry,
+};
+
+pub(super) const TEACH: &str = "\
+Signals:
+  TERM, INT   no new requests; those in flight end within [daemon] drain; a second one ends at once
+  HUP         the configuration is read again; if it is wrong, an error is logged and everything stays as it is
+
+A database that cannot be reached is waited for. Examples:
+  postbackd run --config ./postbackd.toml
+  POSTBACKD_LOG=debug postbackd run";
+
+/// Runs until a signal asks it to stop and it has drained.
+pub fn run(common: &Common) -> Result<Exit, Failure> {
+    let config = common.load(SecretMode::Reveal)?;
+    telemetry::start(&config.log);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // The work is waiting, for PostgreSQL and for platforms: two threads are plenty.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("postbackd")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    runtime.block_on(serve(common, config))
+}
+
+async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
+    let heard = Heard::new().map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
+    let stop = CancellationToken::new();
+    // One place: whoever asks twice before the first was taken gets the newer file anyway.
+    let (reload, reloads) = mpsc::channel(1);
+    let again = Again { common: common.clone(), log: config.log.clone() };
+    tokio::spawn(listen(heard, stop.clone(), again, reload));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
+    daemon::run(config, Signals { stop, reload: reloads }).await?;
+    tracing::info!("stopped; everything in flight is settled or will be taken up again");
+    Ok(Exit::Done)
+}
+
+/// What is read again on SIGHUP.
+struct Again {
+    common: Common,
+    log: crate::config::Log,
+}
+
+impl Again {
+    /// The new configuration, or every problem in the log.
+    fn read(&self) -> Option<Config> {
+        match self.common.load(SecretMode::Reveal) {
+            Ok(config) => {
+                config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                if config.log != self.log {
+                    tracing::warn!("[log] has changed; that takes a restart");
+                }
+                Some(config)
+            }
+            Err(problems) => {
+                problems.list.iter().for_each(|problem| tracing::error!("{}", problem.at(&problems.file)));
+                tracing::error!(problems = problems.list.len(), "configuration not reloaded; the old one stays in force");
+                None
+            }
+        }
+    }
+}
+
+struct Heard {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Heard {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
+    }
+}
+
+async fn listen(mut heard: Heard, stop: CancellationToken, again: Again, reload: mpsc::Sender<Config>) {
+    loop {
+        let name = tokio::select! {
+            _ = heard.term.recv() => "SIGTERM",
+            _ = heard.int.recv() => "SIGINT",
+            _ = heard.hup.recv() => {
+                if let Some(config) = again.read() && reload.send(config).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        if stop.is_cancelled() {
+            tracing::warn!(signal = name, "ending at once; what is in flight is taken up again at the next start");
+            // The daemon is made to be killed at any instant; this loses nothing.
+            std::process::exit(Exit::Failed as i32);
+        }
+        tracing::info!(signal = name, "stopping");
+        stop.cancel();
+    }
+}
+
+impl From<daemon::Error> for Failure {
+    fn from(error: daemon::Error) -> Self {
+        match error {
+            daemon::Error::Schema(error) => error.into(),
+            daemon::Error::Http { .. } => Self::new(Exit::Usage, error),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What operators ask: every query here only reads, names its schema, and returns no personal data. Commands and the status
+//! page print what these return.
+//!
+//! Statements are unnamed, so that they pass a transaction pooler.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::DbError;
+
+mod lists;
+mod order;
+mod server;
+
+pub use lists::{Attempt, Exception, Trouble, attempts, count, exceptions, since, trouble, troubles_open};
+pub use order::{Delivery, Event, Order, Sale, order, recent_events};
+pub use server::{Finding, Server, doctor, missing_privileges, server};
+
+/// How far everything is.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The database's clock.
+    pub now: Timestamp,
+    /// The last number of the stream.
+    pub last_seq: i64,
+    /// Committed events that are not in the stream yet; counting stops at 10,000.
+    pub unread: i64,
+    /// When the oldest of them happened.
+    pub unread_since: Option<Timestamp>,
+    /// Who owns the outbox; `None`: nobody, or it was released.
+    pub owner: Option<String>,
+    /// Whether a session holds the owner's lock right now.
+    pub owned: bool,
+    /// Raised by every session of an owner.
+    pub epoch: i64,
+    /// When the owner began or released it.
+    pub checked: Option<Timestamp>,
+    /// Open rows of trouble.
+    pub trouble: i64,
+    /// By name.
+    pub destinations: Vec<Standing>,
+}
+
+/// How far one destination is.
+#[derive(Debug, Serialize)]
+pub struct Standing {
+    /// Its name.
+    pub destination: String,
+    /// Everything up to here is settled or waits as an exception.
+    pub seq: i64,
+    /// Entries of the stream above `seq`, and open exceptions.
+    pub waiting: i64,
+    /// To be tried again.
+    pub retrying: i64,
+    /// Too early.
+    pub held: i64,
+    /// Behind another event of their order.
+    pub parked: i64,
+    /// On the wire, not to be repeated.
+    pub sending: i64,
+    /// Taken; the platform confirms later.
+    pub accepted: i64,
+    /// For a person to retry or discard.
+    pub dead: i64,
+    /// For a person to resolve.
+    pub unknown: i64,
+    /// In the last hour, of the last 50,000 entries of the stream.
+    pub delivered_hour: i64,
+    /// The same.
+    pub skipped_hour: i64,
+    /// When the oldest of what waits came into the stream.
+    pub oldest: Option<Timestamp>,
+    /// A person paused it.
+    pub paused: bool,
+    /// Why nobody can deliver there, and what to do.
+    pub halted: Option<String>,
+}
+
+/// Everything at a glance.
+pub async fn status(db: &Client) -> Result<Status, DbError> {
+    let sql = "
+      select clock_timestamp(), i.last_seq, i.owner, i.epoch, i.checked,
+             exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.classid::bigint = 1885501284 and l.objid::bigint = 1
+                        and l.objsubid = 2 and l.granted and l.database = (select oid from pg_catalog.pg_database where datname = current_database())),
+             u.n, u.since
+        from postback.ingest i,
+             lateral (select count(*) as n, min(occurred_at) as since from (
+               select e.occurred_at from postback.event e
+                where (i.snap is null or e.txid >= pg_snapshot_xmin(i.snap::pg_snapshot) and not pg_visible_in_snapshot(e.txid, i.snap::pg_snapshot))
+                  and not (i.win is not null and e.id <= i.page_id and pg_visible_in_snapshot(e.txid, i.win::pg_snapshot))
+                limit 10000) x) u";
+    let (head, standings, trouble) = tokio::try_join!(db.query_typed(sql, &[]), db.query_typed(STANDINGS, &[]), async {
+        db.query_typed("select count(*) from postback.trouble where done is null", &[]).await
+    })?;
+    let row = head.first().ok_or_else(|| DbError::Unexpected("postback.ingest is empty; run \"postbackd schema upgrade\"".into()))?;
+    Ok(Status {
+        now: row.get(0),
+        last_seq: row.get(1),
+        owner: row.get(2),
+        epoch: row.get(3),
+        checked: row.try_get(4).unwrap_or(None),
+        owned: row.get(5),
+        unread: row.get(6),
+        unread_since: row.try_get(7).unwrap_or(None),
+        trouble: trouble[0].get(0),
+        destinations: standings.iter().map(standing).collect(),
+    })
+}
+
+/// Attempts carry no index on their time: those of the last 50,000 entries of the stream are found by their events.
+const STANDINGS: &str = "
+  select p.destination, p.seq, i.last_seq - p.seq + coalesce(w.open, 0), coalesce(w.retrying, 0), coalesce(w.held, 0), coalesce(w.parked, 0),
+         coalesce(w.sending, 0), coalesce(w.accepted, 0), coalesce(w.dead, 0), coalesce(w.unknown, 0), coalesce(a.delivered, 0), coalesce(a.skipped, 0),
+         least(w.oldest, (select l.at from postback.log l where l.seq = p.seq + 1)), p.paused, p.halted
+    from postback.ingest i cross join postback.position p
+    left join lateral (
+      select count(*) filter (where o.open and o.seq <= p.seq) as open,
+             count(*) filter (where o.state = 'retrying') as retrying, count(*) filter (where o.state = 'held') as held,
+             count(*) filter (where o.state = 'parked') as parked, count(*) filter (where o.state = 'sending') as sending,
+             count(*) filter (where o.state = 'accepted') as accepted, count(*) filter (where o.state = 'dead') as dead,
+             count(*) filter (where o.state = 'unknown') as unknown,
+             min(coalesce(l.at, o.since)) filter (where o.open) as oldest
+        from (select x.*, x.state in ('retrying', 'held', 'parked', 'sending') as open from postback.pending x where x.destination = p.destination) o
+        left join postback.log l on l.seq = o.seq) w on true
+    left join (
+      select t.destination, count(*) filter (where t.outcome in ('delivered', 'accepted')) as delivered, count(*) filter (where t.outcome = 'skipped') as skipped
+        from postback.attempt t
+       where t.event >= (select min(l.event) from postback.log l, postback.ingest j where l.seq > j.last_seq - 50000)
+         and t.at > clock_timestamp() - interval '1 hour'
+       group by t.destination) a on a.destination = p.destination
+   order by p.destination";
+
+fn standing(row: &tokio_postgres::Row) -> Standing {
+    Standing {
+        destination: row.get(0),
+        seq: row.get(1),
+        waiting: row.get(2),
+        retrying: row.get(3),
+        held: row.get(4),
+        parked: row.get(5),
+        sending: row.get(6),
+        accepted: row.get(7),
+        dead: row.get(8),
+        unknown: row.get(9),
+        delivered_hour: row.get(10),
+        skipped_hour: row.get(11),
+        oldest: row.try_get(12).unwrap_or(None),
+        paused: row.get(13),
+        halted: row.get(14),
+    }
+}

@@ -1,0 +1,145 @@
+//! Exceptions that wait for a person, and what became of one delivery.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::{Client, types::Type};
+
+use super::super::{DbError, Param};
+use crate::command::Selection;
+
+/// A row of `postback.pending`.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Exception {
+    pub destination: String,
+    pub event: i64,
+    /// NULL in the database means that retention took the event.
+    pub kind: Option<String>,
+    pub order: String,
+    pub since: Timestamp,
+    pub attempts: i32,
+    /// HTTP status of the last attempt.
+    pub status: Option<i32>,
+    pub reason: Option<String>,
+}
+
+/// A row of `postback.attempt`.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Attempt {
+    pub destination: String,
+    pub attempt: i32,
+    pub at: Timestamp,
+    pub outcome: String,
+    pub status: Option<i32>,
+    pub duration_ms: Option<i32>,
+    pub reason: Option<String>,
+}
+
+/// An open row of `postback.trouble`.
+#[derive(Debug, Serialize)]
+pub struct Trouble {
+    /// Its id, for `trouble retry`.
+    pub id: i64,
+    /// When it arose.
+    pub at: Timestamp,
+    /// The attached trigger, or the function that was called.
+    pub what: String,
+    /// The table.
+    pub table: Option<String>,
+    /// INSERT, UPDATE or DELETE.
+    pub operation: Option<String>,
+    /// PostgreSQL's class of the error.
+    pub sqlstate: String,
+    /// Retries so far.
+    pub tries: i32,
+    /// The error's text, where it was asked for: it may quote a value of the shop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Rows of `pending p` in a state, narrowed by destination, events and order.
+const SELECTED: &str = "p.state = $1 and ($2::text is null or p.destination = $2) and ($3::bigint[] = '{}' or p.event = any($3))
+     and ($4::text is null or p.order_ref = $4)";
+
+fn selected<'a>(state: &'a &str, select: &'a Selection) -> [Param<'a>; 4] {
+    [(state, Type::TEXT), (&select.destination, Type::TEXT), (&select.events, Type::INT8_ARRAY), (&select.order, Type::TEXT)]
+}
+
+/// How many a selection names.
+pub async fn count(db: &Client, state: &str, select: &Selection) -> Result<i64, DbError> {
+    let sql = format!("select count(*) from postback.pending p where {SELECTED}");
+    Ok(db.query_typed(&sql, &selected(&state, select)).await?[0].get(0))
+}
+
+/// The oldest `limit` of them.
+pub async fn exceptions(db: &Client, state: &str, select: &Selection, limit: i64) -> Result<Vec<Exception>, DbError> {
+    let sql = format!(
+        "select p.destination, p.event, e.kind, p.order_ref, p.since, p.attempts, a.status, coalesce(p.reason, a.reason)
+           from postback.pending p left join postback.event e on e.id = p.event
+           left join lateral (select status, reason from postback.attempt t where t.destination = p.destination and t.event = p.event
+                               order by t.attempt desc limit 1) a on true
+          where {SELECTED} order by p.since, p.event limit {limit}"
+    );
+    let rows = db.query_typed(&sql, &selected(&state, select)).await?;
+    let exception = |row: &tokio_postgres::Row| Exception {
+        destination: row.get(0),
+        event: row.get(1),
+        kind: row.get(2),
+        order: row.get(3),
+        since: row.get(4),
+        attempts: row.get(5),
+        status: row.get(6),
+        reason: row.get(7),
+    };
+    Ok(rows.iter().map(exception).collect())
+}
+
+/// Everything that was tried for an event, at one destination or at all.
+pub async fn attempts(db: &Client, event: i64, destination: Option<&str>) -> Result<Vec<Attempt>, DbError> {
+    let sql = "select destination, attempt, at, outcome, status, duration_ms, reason from postback.attempt
+                where event = $1 and ($2::text is null or destination = $2) order by destination, attempt";
+    let rows = db.query_typed(sql, &[(&event, Type::INT8), (&destination, Type::TEXT)]).await?;
+    let attempt = |row: &tokio_postgres::Row| Attempt {
+        destination: row.get(0),
+        attempt: row.get(1),
+        at: row.get(2),
+        outcome: row.get(3),
+        status: row.get(4),
+        duration_ms: row.get(5),
+        reason: row.get(6),
+    };
+    Ok(rows.iter().map(attempt).collect())
+}
+
+/// The oldest `limit` open rows of trouble. Their texts only where asked for.
+pub async fn trouble(db: &Client, limit: i64, messages: bool) -> Result<Vec<Trouble>, DbError> {
+    // A dashboard's role may read all columns but the message.
+    let message = if messages { "message" } else { "null::text" };
+    let sql =
+        format!("select id, at, what, tab, operation, sqlstate, tries, {message} from postback.trouble where done is null order by id limit {limit}");
+    let rows = db.query_typed(&sql, &[]).await?;
+    let trouble = |row: &tokio_postgres::Row| Trouble {
+        id: row.get(0),
+        at: row.get(1),
+        what: row.get(2),
+        table: row.get(3),
+        operation: row.get(4),
+        sqlstate: row.get(5),
+        tries: row.get(6),
+        message: row.get(7),
+    };
+    Ok(rows.iter().map(trouble).collect())
+}
+
+/// Ids of everything open, oldest first.
+pub async fn troubles_open(db: &Client) -> Result<Vec<i64>, DbError> {
+    let rows = db.query_typed("select id from postback.trouble where done is null order by id", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Events read since a time.
+pub async fn since(db: &Client, time: Timestamp) -> Result<i64, DbError> {
+    let sql = "select count(*) from postback.log where at >= $1 and cause is null";
+    Ok(db.query_typed(sql, &[(&time, Type::TIMESTAMPTZ)]).await?[0].get(0))
+}

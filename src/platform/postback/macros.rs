@@ -1,0 +1,327 @@
+//! Every macro of a template, out of one delivery.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use minijinja::Value;
+use rust_decimal::Decimal;
+
+use super::settings::{Form, Settings};
+use crate::{
+    delivery::{Delivery, RefundShape, Refunding, Said},
+    event::{Event, Kind, Object, decimal},
+    money::{Currency, micros, minor_units},
+    template::values::{Missing, Needed, Num, Part, from_json, missing},
+};
+
+pub(super) type Macros = BTreeMap<String, Value>;
+
+/// First parts of all macros.
+pub(super) const KNOWN: [&str; 50] = [
+    "click_id",
+    "order_id",
+    "event_id",
+    "refund_id",
+    "generation",
+    "kind",
+    "event",
+    "status",
+    "attempt",
+    "amount",
+    "value",
+    "amount_minor",
+    "amount_micros",
+    "currency",
+    "refund_amount",
+    "original_amount",
+    "refunded_total",
+    "remaining",
+    "full",
+    "time",
+    "time_unix",
+    "time_s",
+    "time_ms",
+    "time_us",
+    "time_iso",
+    "time_sql",
+    "now",
+    "now_unix",
+    "now_ms",
+    "coupon",
+    "quantity",
+    "customer_status",
+    "country",
+    "items",
+    "items_sku",
+    "items_qty",
+    "items_amount",
+    "click",
+    "who",
+    "more",
+    "purchase",
+    "secret",
+    "sha256_email",
+    "sha256_phone",
+    "md5_email",
+    "sha1_email",
+    "loop",
+    "uncertain",
+    "separator",
+    "answer",
+];
+
+/// Keys of `who` that say who a person is.
+pub(super) const PERSONAL: [&str; 19] = [
+    "email",
+    "phone",
+    "first_name",
+    "last_name",
+    "name",
+    "full_name",
+    "street",
+    "address",
+    "address1",
+    "address2",
+    "city",
+    "state",
+    "zip",
+    "postal_code",
+    "ip",
+    "user_agent",
+    "date_of_birth",
+    "birthday",
+    "gender",
+];
+
+/// Click ids that a receiver certainly needs where a template prints them.
+pub(super) const CLICK_IDS: [&str; 24] = [
+    "gclid",
+    "gbraid",
+    "wbraid",
+    "dclid",
+    "fbclid",
+    "fbc",
+    "fbp",
+    "ttclid",
+    "ttp",
+    "msclkid",
+    "epik",
+    "ScCid",
+    "rdt_cid",
+    "li_fat_id",
+    "twclid",
+    "awc",
+    "cjevent",
+    "ranSiteID",
+    "irclickid",
+    "tduid",
+    "clickref",
+    "clickid",
+    "click_id",
+    "subid",
+];
+
+pub(super) fn value(macros: &Macros) -> Value {
+    Value::from_pairs(macros.iter().map(|(name, value)| (name.as_str(), value.clone())))
+}
+
+pub(super) fn lookup(macros: &Value, path: &str) -> Value {
+    path.split('.').try_fold(macros.clone(), |at, key| at.get_attr(key)).unwrap_or(Value::UNDEFINED)
+}
+
+pub(super) fn of(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) -> Macros {
+    let needed = &settings.needed;
+    let event = &delivery.event;
+    let refund = delivery.refund.as_ref();
+    let mut macros = Macros::new();
+    let mut put = |name: &str, value: Value| {
+        macros.insert(name.to_owned(), value);
+    };
+    let optional = |name: &str, value: Option<Value>| value.unwrap_or_else(|| missing(name, needed));
+
+    let purchase_said = refund.map_or(&delivery.said, |refund| &refund.purchase);
+    let mut who = delivery.who.clone();
+    if !settings.allow_pii {
+        who.retain(|key, _| !PERSONAL.contains(&key.as_str()));
+    }
+    // What was said once is said again: the frozen click ids win over what is known now.
+    for (key, id) in purchase_said.click.iter().chain(&delivery.said.click) {
+        who.insert(key.clone(), serde_json::Value::from(id.as_str()));
+    }
+    let id = settings.click_param.iter().find_map(|key| match who.get(key) {
+        Some(serde_json::Value::String(text)) if !text.is_empty() => Some(Value::from(text.as_str())),
+        Some(serde_json::Value::Number(number)) => Some(Value::from(number.to_string())),
+        _ => None,
+    });
+    put(
+        "click_id",
+        id.unwrap_or_else(|| Value::from_object(Missing { name: crate::route::either(&settings.click_param), needed: needed.contains("click_id") })),
+    );
+    put("order_id", event.reference.as_str().into());
+    put("event_id", delivery.event_id.as_str().into());
+    put("refund_id", optional("refund_id", event.refund_ref.as_deref().map(Value::from)));
+    put("generation", delivery.generation.into());
+    put("attempt", delivery.attempt.into());
+    put("kind", event.kind.as_str().into());
+    put("event", delivery.said.name.as_deref().unwrap_or(&form.name).into());
+
+    let currency = delivery.said.currency.or(purchase_said.currency);
+    let money = |name: &str, amount: Option<Decimal>| optional(name, amount.map(|amount| Num::money(amount, currency)));
+    let told = match (refund, settings.refunds) {
+        (None, _) => delivery.said.value,
+        (Some(refund), RefundShape::Restate | RefundShape::Cancel) => Some(refund.remaining),
+        (Some(refund), RefundShape::Negative) => Some(-refund.amount),
+        (Some(refund), RefundShape::Event | RefundShape::None) => Some(refund.amount),
+    };
+    // Rounded once, so that decimal, minor units and micros tell the same.
+    let told = told.map(|amount| currency.map_or(amount, |currency| crate::money::round(amount, currency.exponent())));
+    put("amount", money("amount", told));
+    put("value", money("value", told));
+    let units = |units: Option<i128>| units.map(|units| Num::plain(units.to_string()));
+    put("amount_minor", optional("amount_minor", units(told.zip(currency).and_then(|(amount, currency)| minor_units(amount, currency)))));
+    put("amount_micros", optional("amount_micros", units(told.and_then(micros))));
+    put("currency", optional("currency", currency.map(|currency| currency.as_str().into())));
+    put("refund_amount", money("refund_amount", refund.map(|refund| refund.amount)));
+    put("original_amount", money("original_amount", purchase_said.value));
+    put(
+        "refunded_total",
+        money("refunded_total", Some(refund.map_or(Decimal::ZERO, |refund| refund.total)).filter(|_| purchase_said.value.is_some())),
+    );
+    put("remaining", money("remaining", refund.map_or(purchase_said.value, |refund| Some(refund.remaining))));
+    put("full", refund.is_some_and(|refund| refund.full).into());
+    put("uncertain", refund.is_some_and(|refund| refund.uncertain).into());
+
+    for (name, value) in times("time", delivery.said.at).into_iter().chain(times("now", now)) {
+        put(&name, value);
+    }
+    goods(&mut put, settings, event, refund, currency);
+    put("customer_status", optional("customer_status", new_customer(event, refund).map(|new| if new { "new" } else { "returning" }.into())));
+    put("country", from_json("country", who.get("country").unwrap_or(&serde_json::Value::Null), needed));
+    for (name, key, how) in
+        [("sha256_email", "email", "sha256"), ("sha256_phone", "phone", "sha256"), ("md5_email", "email", "md5"), ("sha1_email", "email", "sha1")]
+    {
+        put(name, optional(name, who.get(key).and_then(|text| hashed(text.as_str()?, key, how)).map(Value::from)));
+    }
+    put("purchase", purchase(settings, purchase_said, delivery, refund));
+    put("answer", from_json("answer", refund.and_then(|refund| refund.answer.as_ref()).unwrap_or(&serde_json::Value::Null), needed));
+    put("click", Part::value("click", texts(purchase_said.click.iter().chain(&delivery.said.click)), needed));
+    put("who", Part::value("who", who, needed));
+    put("more", Part::value("more", event.more.clone(), needed));
+    put("separator", settings.separator.as_str().into());
+    put("secret", Value::from_pairs(settings.secrets.iter().map(|(name, secret)| (name.as_str(), secret.reveal()))));
+    macros
+}
+
+fn texts<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Object {
+    pairs.map(|(key, text)| (key.clone(), serde_json::Value::from(text.as_str()))).collect()
+}
+
+fn hashed(text: &str, key: &str, how: &str) -> Option<String> {
+    let source = format!("{{{{ x | {key} | {how} }}}}");
+    let template = crate::template::Template::compile(&source, crate::template::Place::Value).ok()?;
+    template.render(&minijinja::context! { x => text }).ok()
+}
+
+fn times(prefix: &str, at: Timestamp) -> Vec<(String, Value)> {
+    // Whole microseconds: that is what PostgreSQL keeps.
+    let us = at.as_microsecond();
+    let at = Timestamp::from_microsecond(us).unwrap_or(at);
+    let seconds = us.div_euclid(1_000_000);
+    vec![
+        (prefix.to_owned(), at.to_string().into()),
+        (format!("{prefix}_unix"), Num::plain(seconds.to_string())),
+        (format!("{prefix}_s"), Num::plain(seconds.to_string())),
+        (format!("{prefix}_ms"), Num::plain(us.div_euclid(1_000).to_string())),
+        (format!("{prefix}_us"), Num::plain(us.to_string())),
+        (format!("{prefix}_iso"), at.to_string().into()),
+        (format!("{prefix}_sql"), at.strftime("%Y-%m-%d %H:%M:%S").to_string().into()),
+    ]
+}
+
+fn purchase(settings: &Settings, said: &Said, delivery: &Delivery, refund: Option<&Refunding>) -> Value {
+    let needed = &settings.needed;
+    let text = |text: Option<&str>, name: &str| text.map_or_else(|| missing(name, needed), Value::from);
+    let mut macros: Macros = times("time", said.at).into_iter().collect();
+    macros.insert("value".into(), said.value.map_or_else(|| missing("purchase.value", needed), |value| Num::money(value, said.currency)));
+    macros.insert("currency".into(), text(said.currency.as_ref().map(Currency::as_str), "purchase.currency"));
+    macros.insert("event".into(), text(said.name.as_deref(), "purchase.event"));
+    macros.insert("event_id".into(), refund.map_or(delivery.event_id.as_str(), |refund| refund.purchase_event_id.as_str()).into());
+    macros.insert("click".into(), Part::value("click", texts(said.click.iter()), needed));
+    macros.insert(
+        "more".into(),
+        Part::value("more", refund.map_or_else(|| delivery.event.more.clone(), |refund| refund.purchase_more.clone()), needed),
+    );
+    value(&macros)
+}
+
+fn told<'a>(event: &'a Event, refund: Option<&'a Refunding>, key: &str) -> Option<&'a serde_json::Value> {
+    event.more.get(key).or_else(|| refund.and_then(|refund| refund.purchase_more.get(key))).filter(|value| !value.is_null())
+}
+
+fn new_customer(event: &Event, refund: Option<&Refunding>) -> Option<bool> {
+    told(event, refund, "new_customer")?.as_bool()
+}
+
+/// Coupon, items, and the lists that trackers take: one entry per item, joined by `separator`.
+fn goods(put: &mut impl FnMut(&str, Value), settings: &Settings, event: &Event, refund: Option<&Refunding>, currency: Option<Currency>) {
+    let needed: &Needed = &settings.needed;
+    let null = serde_json::Value::Null;
+    put("coupon", from_json("coupon", told(event, refund, "coupon").unwrap_or(&null), needed));
+    let items = told(event, refund, "items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
+    let number = |item: &serde_json::Value, key: &str| match item.get(key) {
+        Some(serde_json::Value::Number(number)) => decimal(&number.to_string()),
+        Some(serde_json::Value::String(text)) => decimal(text),
+        _ => None,
+    };
+    let list = |name: &str, of: &dyn Fn(&serde_json::Value) -> String| {
+        if items.is_empty() { missing(name, needed) } else { Value::from(items.iter().map(of).collect::<Vec<_>>().join(&settings.separator)) }
+    };
+    put(
+        "items_sku",
+        list("items_sku", &|item| item.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default()),
+    );
+    put("items_qty", list("items_qty", &|item| number(item, "quantity").unwrap_or(Decimal::ONE).normalize().to_string()));
+    put(
+        "items_amount",
+        list("items_amount", &|item| {
+            let price = number(item, "price").unwrap_or_default();
+            currency.map_or_else(|| price.to_string(), |currency| crate::template::values::fixed(price, currency.exponent()))
+        }),
+    );
+    let counted = items.iter().try_fold(Decimal::ZERO, |sum, item| sum.checked_add(number(item, "quantity").unwrap_or(Decimal::ONE)));
+    let quantity = counted.filter(|_| !items.is_empty()).map(|sum| Num::plain(sum.normalize().to_string()));
+    put("quantity", quantity.unwrap_or_else(|| from_json("quantity", told(event, refund, "quantity").unwrap_or(&null), needed)));
+    put("items", from_json("items", &serde_json::Value::Array(items), needed));
+}
+
+/// A delivery in which nothing is missing: templates are tried on it when settings are parsed.
+pub(super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
+    let currency = Currency::parse("USD");
+    let at = Timestamp::UNIX_EPOCH;
+    let mut who = Object::new();
+    for key in settings.click_param.iter().map(String::as_str).chain(PERSONAL).chain(CLICK_IDS).chain(["country", "external_id"]) {
+        who.insert(key.to_owned(), serde_json::Value::from("0123456789abcdef"));
+    }
+    for path in settings.require.iter().filter_map(|path| path.strip_prefix("who.")) {
+        who.insert(path.to_owned(), serde_json::Value::from("x"));
+    }
+    let more: Object = serde_json::from_str(r#"{"items":[{"id":"sku","name":"n","quantity":1,"price":"1.00","category":"c"}],"tax":"1.00","shipping":"1.00","discount":"1.00","subtotal":"1.00","coupon":"C","new_customer":true,"quantity":1,"shop":"s"}"#).unwrap_or_default();
+    let value = Some(Decimal::new(14_098, 2));
+    let click = settings.click_param.iter().map(|key| (key.clone(), "0123456789abcdef".to_owned())).collect();
+    let said = Said { value, currency, at, click, name: Some("purchase".into()) };
+    let refund = kind.takes_back().then(|| Refunding {
+        refund_ref: Some("R-1".into()),
+        amount: Decimal::new(14_098, 2),
+        total: Decimal::new(14_098, 2),
+        remaining: Decimal::ZERO,
+        full: true,
+        purchase: said.clone(),
+        purchase_event_id: "purchase-1001".into(),
+        purchase_more: more.clone(),
+        answer: None,
+        uncertain: false,
+    });
+    let refund_ref = kind.takes_back().then(|| "R-1".to_owned());
+    let event = Event { id: 1, kind, reference: "1001".into(), refund_ref, value, currency, who: who.clone(), more, occurred_at: at };
+    Delivery { event: Arc::new(event), event_id: format!("{kind}-1001"), generation: 1, who, said, refund, attempt: 1 }
+}
