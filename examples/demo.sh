@@ -70,29 +70,39 @@ build() {
 
 # --------------------------------------------------------------------------------------------------- starting and stopping
 
-dir=$(mktemp -d /tmp/postbackd-demo.XXXXXX)
-pids=()
-epoch=0                # of the last daemon
+# Runs all of it in a process group of its own, and waits: a signal finds this shell in "wait", where it can be obeyed at
+# once, and everything that was started ends by the group's number.
+supervise() {
+  dir=$(mktemp -d /tmp/postbackd-demo.XXXXXX)
+  set -m
+  (set +m; everything) &
+  body=$!
+  set +m
+  trap clean_up EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap 'exit 129' HUP
+  wait "$body"
+}
 clean_up() {
-  local code=$? pid
+  local code=$? try
   trap '' INT TERM HUP
   set +e
-  # Ours by their ids; the shells around them have no children left when these have gone.
-  for pid in "${pids[@]:-}"; do [ -z "$pid" ] || kill "$pid" 2> /dev/null; done
-  exec 8>&- 2> /dev/null
-  for pid in "${pids[@]:-}"; do [ -z "$pid" ] || wait "$pid" 2> /dev/null; done
-  [ ! -f "$dir/data/postmaster.pid" ] || server pg_ctl stop -s -m immediate -w -D "$dir/data" > /dev/null 2>&1
+  kill -TERM -- "-$body" 2> /dev/null
+  for ((try = 0; try < 300; try++)); do kill -0 -- "-$body" 2> /dev/null || break; sleep 0.05; done
+  kill -KILL -- "-$body" 2> /dev/null
+  if [ -f "$dir/data/postmaster.pid" ]; then
+    find_postgresql
+    server pg_ctl stop -s -m immediate -w -D "$dir/data" > /dev/null 2>&1
+  fi
   rm -rf "$dir"
   exit "$code"
 }
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
 
 # PostgreSQL refuses to run as root.
 server() {
-  local program=$pg/$1; shift
+  local program=$pg/$1 server_user=postgres; shift
+  id -u postgres > /dev/null 2>&1 || server_user=nobody
   if [ "$(id -u)" != 0 ]; then "$program" "$@"; else setpriv --reuid="$server_user" --regid="$(id -g "$server_user")" --clear-groups "$program" "$@"; fi
 }
 
@@ -102,10 +112,7 @@ start_postgresql() {
   echo "$word" > "$dir/password"
   chmod 711 "$dir"
   mkdir "$dir/data"
-  if [ "$(id -u)" = 0 ]; then
-    server_user=postgres; id -u postgres > /dev/null 2>&1 || server_user=nobody
-    chown "$server_user" "$dir/data" "$dir/password"
-  fi
+  [ "$(id -u)" != 0 ] || chown "$(id -u postgres 2> /dev/null || id -u nobody)" "$dir/data" "$dir/password"
   cd "$dir"
   server initdb -D "$dir/data" --username=postgres --pwfile="$dir/password" --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync > "$dir/initdb.log" 2>&1 \
     || { cat "$dir/initdb.log" >&2; cannot 'initdb failed, see above'; }
@@ -132,16 +139,15 @@ ask() { sql "$admin_url" -c "$1"; }
 start_receiver() {
   mkfifo "$dir/orders"
   export DEMO_START_US=$1
-  "$receiver" "$dir" < "$dir/orders" & pids+=($!)
+  "$receiver" "$dir" < "$dir/orders" & receiver_pid=$!
   exec 8> "$dir/orders"
-  until [ -s "$dir/port" ]; do kill -0 "${pids[-1]}" 2> /dev/null || cannot 'the receiver ended'; sleep 0.02; done
+  until [ -s "$dir/port" ]; do kill -0 "$receiver_pid" 2> /dev/null || cannot 'the receiver ended'; sleep 0.02; done
 }
 tell() { echo "$*" >&8; }
 
 start_daemon() {
   sed "s|http://127.0.0.1:8080/|http://127.0.0.1:$(cat "$dir/port")/|" examples/demo/postbackd.toml > "$dir/postbackd.toml"
-  NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run >> "$dir/daemon.log" 2>&1 & pids+=($!)
-  daemon=$!
+  NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run >> "$dir/daemon.log" 2>&1 & daemon=$!
   wait_for 30 'the daemon begins' "select count(*) = 3 and max(p.epoch) = min(p.epoch) and max(p.epoch) > $epoch from postback.position p"
   epoch=$(ask 'select epoch from postback.ingest')
 }
@@ -301,34 +307,34 @@ forge_each() {
 
 # ------------------------------------------------------------------------------------------------------------------ all
 
-[ "${BASH_VERSINFO[0]}" -ge 5 ] || cannot 'bash 5 or newer is needed'
-need_postgresql
-build
-echo "starting $("$pg/postgres" --version) in $dir"
-start_postgresql
-sql "$admin_url" -f examples/demo/shop.sql || cannot 'the shop cannot be made, see above'
-"$bin" schema install --url "$admin_url" > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; cannot 'schema install failed, see above'; }
-ask 'grant postback_daemon to postbackd'
-sql "$admin_url" -f examples/demo/triggers.sql > /dev/null || cannot 'the triggers cannot be attached, see above'
-sql "$admin_url" -f examples/demo/checks.sql || cannot 'the judge cannot be installed, see above'
-start_receiver "${EPOCHREALTIME/[.,]/}"
-start_daemon
-play
+everything() {
+  local epoch=0 code=0                # the epoch of the last daemon
+  need_postgresql
+  build
+  echo "starting $("$pg/postgres" --version) in $dir"
+  start_postgresql
+  sql "$admin_url" -f examples/demo/shop.sql || cannot 'the shop cannot be made, see above'
+  "$bin" schema install --url "$admin_url" > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; cannot 'schema install failed, see above'; }
+  ask 'grant postback_daemon to postbackd'
+  sql "$admin_url" -f examples/demo/triggers.sql > /dev/null || cannot 'the triggers cannot be attached, see above'
+  sql "$admin_url" -f examples/demo/checks.sql || cannot 'the judge cannot be installed, see above'
+  start_receiver "${EPOCHREALTIME/[.,]/}"
+  start_daemon
+  play
 
-load
-title 'What each platform got'
-"$pg/psql" -qX -d "$admin_url" -P footer=off -P border=0 -c 'table demo.summary' -c 'table demo.why'
-[ -z "${POSTBACKD_DEMO_FORGE:-}" ] || [ "$POSTBACKD_DEMO_FORGE" = each ] || forge "$POSTBACKD_DEMO_FORGE"
-title 'Promises'
-judge
-show_verdict
-code=0
-if grep -q '^BROKEN' "$dir/verdict"; then code=1; fi
-if [ "${POSTBACKD_DEMO_FORGE:-}" = each ]; then forge_each || code=1; fi
+  load
+  title 'What each platform got'
+  "$pg/psql" -qX -d "$admin_url" -P footer=off -P border=0 -c 'table demo.summary' -c 'table demo.why'
+  [ -z "${POSTBACKD_DEMO_FORGE:-}" ] || [ "$POSTBACKD_DEMO_FORGE" = each ] || forge "$POSTBACKD_DEMO_FORGE"
+  title 'Promises'
+  judge
+  show_verdict
+  if grep -q '^BROKEN' "$dir/verdict"; then code=1; fi
+  if [ "${POSTBACKD_DEMO_FORGE:-}" = each ]; then forge_each || code=1; fi
 
-if [ -n "$keep" ]; then
-  title 'It goes on running. Look around in another terminal:'
-  cat <<LOOK
+  if [ -n "$keep" ]; then
+    title 'It goes on running. Look around in another terminal:'
+    cat <<LOOK
   export POSTBACKD_CONFIG=$dir/postbackd.toml DEMO_DATABASE_URL=$DEMO_DATABASE_URL
   $bin status
   $bin order 1001
@@ -341,7 +347,11 @@ The shop is there too; whatever you pay arrives here:
 
 The daemon's log is $dir/daemon.log. To end and remove it all: Ctrl-C here, or kill $$
 LOOK
-  while kill -0 "$daemon" 2> /dev/null; do sleep 0.5; done
-fi
-if [ $code = 0 ]; then echo; echo "${green}Every promise was kept.$plain"; else echo; echo "${red}A promise was broken.$plain"; fi
-exit $code
+    while kill -0 "$daemon" 2> /dev/null; do sleep 0.5; done
+  fi
+  if [ $code = 0 ]; then echo; echo "${green}Every promise was kept.$plain"; else echo; echo "${red}A promise was broken.$plain"; fi
+  exit $code
+}
+
+[ "${BASH_VERSINFO[0]}" -ge 5 ] || cannot 'bash 5 or newer is needed'
+supervise

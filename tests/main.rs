@@ -3,6 +3,7 @@
 mod support;
 
 mod crash;
+mod demo;
 mod harness;
 mod isolation;
 mod sending;

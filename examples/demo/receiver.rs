@@ -163,7 +163,11 @@ impl Receiver {
         let click = if click.is_empty() { String::new() } else { format!("click {click}") };
         let line = format!("{seconds:5.1}s    {platform:<8} <- {method:<4} {kind:<8} {order:<5} {value:>8} {currency}  {click:<15} {words}");
         // Under the record's lock, so that lines are whole and in the order of the record.
-        if self.colour { println!("\x1b[{colour}m{line}\x1b[0m") } else { println!("{line}") }
+        if self.colour {
+            println!("\x1b[{colour}m{line}\x1b[0m")
+        } else {
+            println!("{line}")
+        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub mod postgres;
 pub mod reaper;
 pub mod receiver;
 pub mod rng;
-pub mod sql;
 pub mod settled;
 pub mod shop;
+pub mod sql;
 pub mod stream;
