@@ -4,27 +4,30 @@
 -- $8.. attempts, receipts, pending rows, and events whose pending row goes, as arrays.
 with me as (
   update postback.position
-     set seq = $4, horizon = greatest(horizon, $5), halted = case when $6 then $7 else halted end, at = clock_timestamp()
+     set seq = $4, horizon = $5, halted = case when $6 then $7 else halted end, at = clock_timestamp()
    where destination = $1 and epoch = $2 and seq = $3 and set_config('synchronous_commit', 'on', true) is not null
   returning destination),
 attempt as (
   insert into postback.attempt (destination, event, attempt, seq, at, outcome, status, duration_ms, reason)
-  select me.destination, n.event, n.attempt, n.seq, clock_timestamp(), n.outcome, n.status, n.duration_ms, n.reason
-    from me, unnest($8::bigint[], $9::int[], $10::bigint[], $11::text[], $12::int[], $13::int[], $14::text[])
-         n(event, attempt, seq, outcome, status, duration_ms, reason)
-  on conflict do nothing),
+  -- Numbered here: what a lost session recorded counts, whoever remembers it.
+  select me.destination, n.event,
+         coalesce((select max(a.attempt) from postback.attempt a where a.destination = me.destination and a.event = n.event), 0)
+           + row_number() over (partition by n.event order by n.ord),
+         n.seq, clock_timestamp(), n.outcome, n.status, n.duration_ms, n.reason
+    from me, unnest($8::bigint[], $9::bigint[], $10::text[], $11::int[], $12::int[], $13::text[]) with ordinality
+         n(event, seq, outcome, status, duration_ms, reason, ord)),
 receipt as (
   insert into postback.receipt as r (destination, event, sent, answer, uncertain)
   select me.destination, n.event, n.sent::jsonb, n.answer::jsonb, n.uncertain
-    from me, unnest($15::bigint[], $16::text[], $17::text[], $18::bool[]) n(event, sent, answer, uncertain)
+    from me, unnest($14::bigint[], $15::text[], $16::text[], $17::bool[]) n(event, sent, answer, uncertain)
   on conflict (destination, event) do update set answer = coalesce(excluded.answer, r.answer)),
 pending as (
   insert into postback.pending as p (destination, event, seq, order_ref, state, attempts, next_at, reason)
   select me.destination, n.event, n.seq, n.order_ref, n.state, n.attempts, n.next_at, n.reason
-    from me, unnest($19::bigint[], $20::bigint[], $21::text[], $22::text[], $23::int[], $24::timestamptz[], $25::text[])
+    from me, unnest($18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::int[], $23::timestamptz[], $24::text[])
          n(event, seq, order_ref, state, attempts, next_at, reason)
   on conflict (destination, event) do update
      set (seq, state, attempts, next_at, reason) = (excluded.seq, excluded.state, excluded.attempts, excluded.next_at, excluded.reason)),
 gone as (
-  delete from postback.pending p using me where p.destination = me.destination and p.event = any($26::bigint[]))
+  delete from postback.pending p using me where p.destination = me.destination and p.event = any($25::bigint[]))
 select count(*) from me

@@ -154,8 +154,6 @@ pub struct Changes {
 /// The latest row of `postback.attempt` for an event at a destination.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastAttempt {
-    /// Its number.
-    pub attempt: i32,
     /// Its state.
     pub state: State,
     /// Its reason.

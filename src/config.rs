@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -49,6 +50,7 @@ pub struct Config {
     pub log: Log,
     /// Not wrong, but worth a word.
     pub warnings: Vec<String>,
+    fingerprints: HashMap<Arc<str>, String>,
 }
 
 /// `[daemon]`.
@@ -133,6 +135,11 @@ impl Config {
         self.destinations.iter().filter(move |to| names.is_none_or(|names| names.iter().any(|name| **name == *to.name)))
     }
 
+    /// Changes when anything of a destination does, secrets and certificates included. Only to be compared, never shown.
+    pub fn fingerprint(&self, destination: &str) -> &str {
+        self.fingerprints.get(destination).map_or("", String::as_str)
+    }
+
     fn read(
         text: &str,
         file: &Path,
@@ -178,7 +185,9 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     http.finish();
     let log = log(root.section("log"));
     let tables = root.section("destination").sections();
-    let destinations: Vec<Destination> = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon)).collect();
+    let read = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon));
+    let (destinations, fingerprints): (Vec<Destination>, Vec<String>) = read.unzip();
+    let fingerprints = destinations.iter().map(|to| Arc::clone(&to.name)).zip(fingerprints).collect();
     destination::relations(&tables, &destinations);
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
@@ -189,7 +198,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     }
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
-    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new() })
+    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new(), fingerprints })
 }
 
 fn database(table: &Section<'_>) -> Option<Database> {

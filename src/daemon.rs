@@ -62,9 +62,9 @@ const TRY_EVERY: Duration = Duration::from_millis(500);
 pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> {
     let sessions = watch::Sender::new(None);
     let mut fleet = Fleet::new(&sessions, &signals.stop);
-    fleet.apply(&config).await?;
     let mut waits = reconnect::Waits::new();
     while !signals.stop.is_cancelled() {
+        fleet.apply(&config).await?;
         let began = Instant::now();
         let ended = serve(&mut config, &mut signals, &sessions, &mut fleet).await;
         sessions.send_replace(None);
@@ -132,6 +132,11 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     fence.prove(sent_at);
     let pool = connect::pool(&config.database, config.database.pool)?;
     let (reading, _) = connect::connect(&config.database, "ingest").await?;
+    reading.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
+    // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
+    if let Err(error) = schema::wake(&reading, config.daemon.wake == Wake::Listen).await {
+        tracing::warn!(error = %error, "NOTIFY could not be switched; polling goes on");
+    }
     let session = Session::new(epoch, pool, fence, config.daemon.settle, last_seq);
     tracing::info!(epoch, last_seq, "owner of the outbox");
     sessions.send_replace(Some(Arc::clone(&session)));
@@ -163,26 +168,35 @@ async fn hold(
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
     let ingesting = ingest::run(session, reading, pace, &woken, move || reloads.all(), &stop);
-    let proving = prove(session, lock);
-    let pruning = maintain::run(session, config.daemon.retention);
-    tokio::pin!(ingesting, proving, pruning);
-    loop {
+    let retention = config.daemon.retention;
+    let working = async {
         tokio::select! {
             biased;
-            () = session.lost.cancelled() => return Err(DbError::SessionOver.into()),
-            lost = &mut proving => return Err(lost.into()),
-            lost = &mut pruning => return Err(lost.into()),
-            read = &mut ingesting => return read.map_err(Ended::from),
-            Some(new) = signals.reload.recv() => {
-                let same_session = new.database == config.database && new.daemon == config.daemon;
-                *config = new;
-                fleet.apply(config).await.map_err(Ended::Fatal)?;
-                tracing::info!(destinations = config.destinations.len(), "configuration reloaded");
-                if !same_session {
-                    tracing::info!("[database] or [daemon] changed; a new session begins");
-                    return Err(DbError::SessionOver.into());
-                }
-            }
+            () = session.lost.cancelled() => Err(DbError::SessionOver),
+            lost = prove(session, lock) => Err(lost),
+            read = ingesting => read,
+            lost = maintain::run(session, retention) => Err(lost),
+        }
+    };
+    tokio::pin!(working);
+    loop {
+        let new = tokio::select! {
+            biased;
+            ended = &mut working => return ended.map_err(Ended::from),
+            Some(new) = signals.reload.recv() => new,
+        };
+        let same_session = new.database == config.database && new.daemon == config.daemon;
+        *config = new;
+        // Destinations that change are drained first, which may take a while: ownership is proved and commits are read meanwhile.
+        tokio::select! {
+            biased;
+            ended = &mut working => return ended.map_err(Ended::from),
+            applied = fleet.apply(config) => applied.map_err(Ended::Fatal)?,
+        }
+        tracing::info!(destinations = config.destinations.len(), "configuration reloaded");
+        if !same_session {
+            tracing::info!("[database] or [daemon] changed; a new session begins");
+            return Err(DbError::SessionOver.into());
         }
     }
 }
@@ -207,11 +221,14 @@ struct Fleet {
     drain: Duration,
     limits: Limits,
     running: HashMap<Arc<str>, Running>,
+    /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
+    leaving: Vec<Running>,
     reloads: Reloads,
 }
 
 struct Running {
     destination: Arc<Destination>,
+    fingerprint: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -240,6 +257,7 @@ impl Fleet {
             drain: Duration::from_secs(10),
             limits: Limits::default(),
             running: HashMap::new(),
+            leaving: Vec::new(),
             reloads: Reloads::default(),
         }
     }
@@ -260,19 +278,20 @@ impl Fleet {
         }
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
-        let same = |running: &Running, to: &Destination| running.destination.digest == to.digest && running.destination.limits == to.limits;
+        let same = |running: &Running, to: &Destination| running.fingerprint == config.fingerprint(&to.name);
         let gone: Vec<Arc<str>> = self
             .running
             .iter()
             .filter(|(name, running)| !wanted.iter().any(|to| to.name == **name && same(running, to)))
             .map(|(name, _)| Arc::clone(name))
             .collect();
-        let leaving: Vec<Running> = gone.iter().filter_map(|name| self.running.remove(name)).collect();
-        leaving.iter().for_each(|running| running.stop.cancel());
-        for running in leaving {
-            if running.task.await.is_err() {
+        self.leaving.extend(gone.iter().filter_map(|name| self.running.remove(name)));
+        self.leaving.iter().for_each(|running| running.stop.cancel());
+        while let Some(running) = self.leaving.last_mut() {
+            if (&mut running.task).await.is_err() {
                 tracing::error!(destination = %running.destination.name, "destination task failed while it was stopped");
             }
+            self.leaving.pop();
         }
         for to in wanted {
             if self.running.contains_key(&to.name) {
@@ -283,7 +302,8 @@ impl Fleet {
             let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
             let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
             let task = tokio::spawn(sender.run(control));
-            self.running.insert(Arc::clone(&to.name), Running { destination: to, stop, task });
+            let fingerprint = config.fingerprint(&to.name).to_owned();
+            self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
         }
         Ok(())
     }

@@ -48,15 +48,13 @@ pub async fn run(
     let (mut commands_at, mut heal_at) = (Instant::now(), Instant::now());
     loop {
         let page = reader.read(&db).await?;
-        let now = Instant::now();
+        let (now, mut more) = (Instant::now(), false);
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
                 take_in(&mut reader, &db, &page).await?;
                 session.grew(reader.last_seq);
                 active = now;
-                if page.more {
-                    continue;
-                }
+                more = page.more;
             }
             Some(page) => reader.commit(&db, &page, &Changes::default()).await?,
             None => {}
@@ -83,7 +81,8 @@ pub async fn run(
             () = stop.cancelled() => return Ok(()),
             // A NOTIFY is only ever a wake-up: polling goes on.
             () = woken.notified() => active = Instant::now(),
-            () = tokio::time::sleep(wait) => {}
+            // A large window is read on at once, but a stop or a command need not wait for its end.
+            () = tokio::time::sleep(if more { Duration::ZERO } else { wait }) => {}
         }
     }
 }

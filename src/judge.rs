@@ -25,6 +25,8 @@ use crate::{
 pub const NOT_SENT_HERE: &str = "purchase not sent here";
 const NO_SALE: &str = "no sale known";
 const SAID_BEFORE: &str = "said before";
+/// A purchase that is not settled yet is asked for again then.
+const SOON: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Question<'a> {
     pub tries: u32,
     /// It may have been on the wire without a row that says so (a lost process).
     pub maybe_sent: bool,
+    /// Then it was sent at the earliest.
+    pub maybe_since: Option<Timestamp>,
     /// The settings were others when it may have been sent.
     pub settings_changed: bool,
 }
@@ -79,7 +83,7 @@ pub fn judge(ask: &Question<'_>, facts: &Facts, to: &Destination, now: Timestamp
     let event = ask.event;
     let last = facts.last.get(&event.id);
     if let Some(cause) = ask.cause
-        && !reopens(cause, last, to)
+        && !reopens(cause, last, to, now)
     {
         return Judgement::Keep;
     }
@@ -113,17 +117,22 @@ pub fn judge(ask: &Question<'_>, facts: &Facts, to: &Destination, now: Timestamp
 }
 
 /// Whether what was decided before is to be decided again.
-fn reopens(cause: Cause, last: Option<&LastAttempt>, to: &Destination) -> bool {
+fn reopens(cause: Cause, last: Option<&LastAttempt>, to: &Destination, now: Timestamp) -> bool {
     let reason = last.and_then(|last| last.reason.as_deref()).unwrap_or_default();
     let skipped = last.is_some_and(|last| last.state == State::Skipped);
     match cause {
-        Cause::Sale => skipped && reason == NO_SALE,
+        // Its sale may have been booked before it was first judged here, and told only after.
+        Cause::Sale => skipped && (reason == NO_SALE || reason.starts_with(NOT_SENT_HERE)),
         Cause::Enrich => skipped && (route::depends_on_person(reason) || reason.starts_with(NOT_SENT_HERE)),
         Cause::Reopen => skipped && reason.starts_with(NOT_SENT_HERE) || last.is_none(),
         // Asked for by a person, but never a second time where the platform would count it twice.
         Cause::Replay => {
-            let told = last.is_some_and(|last| matches!(last.state, State::Delivered | State::Accepted | State::Unknown));
-            !(told && to.platform.facts().resend == Resend::Never)
+            let told = last.filter(|last| matches!(last.state, State::Delivered | State::Accepted | State::Unknown));
+            match (told, to.platform.facts().resend) {
+                (None, _) | (_, Resend::Safe) => true,
+                (Some(_), Resend::Never) => false,
+                (Some(last), Resend::Within(window)) => last.first_sent.is_some_and(|first| now.duration_since(first).unsigned_abs() <= window),
+            }
         }
     }
 }
@@ -146,9 +155,9 @@ fn tell(ask: &Question<'_>, sale: Option<&Sale>, who: Object, facts: &Facts, to:
     let event = ask.event;
     let generation = sale.map_or(1, |sale| sale.generation);
     let frozen = facts.receipts.get(&event.id);
-    if frozen.is_none()
-        && let Some(reason) = route::skip(event, &who, to)
-    {
+    // What was said once is said again with the click ids and the value of then; but a consent that was withdrawn since ends it.
+    let unwanted = if frozen.is_some() { route::without_consent(&who, to) } else { route::skip(event, &who, to) };
+    if let Some(reason) = unwanted {
         return Judgement::Skip(reason);
     }
     let Some(name) = to.platform.name_of(event.kind) else { return Judgement::Skip(format!("{} is not mapped to a conversion here", event.kind)) };
@@ -203,7 +212,7 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
             let why = last.reason.as_deref().unwrap_or(last.state.as_str());
             return Judgement::Skip(format!("{NOT_SENT_HERE}: {why}"));
         }
-        State::Retry => return Judgement::Park("waits for its purchase".into()),
+        State::Retry => return Judgement::Hold { until: now + SOON, why: "waits for its purchase".into() },
     }
     let purchase = facts.purchases.get(&purchase_id);
     let receipt = facts.receipts.get(&purchase_id);
@@ -273,9 +282,11 @@ fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now
     if !age.is_negative() && age.unsigned_abs() > to.retry.give_up_after {
         return Some(Judgement::Dead(format!("older than {} takes", crate::retry::words(to.retry.give_up_after))));
     }
+    // A person who says "send it again" sets the tries to none: then it is their word that counts.
+    let recorded = facts.last.get(&event.id).and_then(|last| last.first_sent).filter(|_| ask.tries > 0);
+    let unrecorded = ask.maybe_since.filter(|_| ask.maybe_sent);
     if let Resend::Within(window) = to.platform.facts().resend
-        && let Some(first) = facts.last.get(&event.id).and_then(|last| last.first_sent)
-        && ask.tries > 0
+        && let Some(first) = recorded.or(unrecorded)
         && now.duration_since(first).unsigned_abs() > window
     {
         return Some(Judgement::Unknown(format!("first tried more than {} ago, the platform would count it twice", crate::retry::words(window))));

@@ -174,7 +174,7 @@ impl Ledger {
         let Some(sale) = sales.last_mut() else { return };
         merge(&mut sale.who, &event.who);
         sale.who_seq = Some(seq);
-        let (purchase, generation) = (sale.event, sale.generation);
+        let (purchase, generation, retracted) = (sale.event, sale.generation, sale.retracted);
         self.changed_sales.insert((event.reference.clone(), generation));
         let Some(purchase) = purchase else { return };
         self.append(purchase, Some(Cause::Enrich));
@@ -187,8 +187,8 @@ impl Ledger {
             .map(|refund| refund.event)
             .collect();
         refunds.sort_unstable();
-        for refund in refunds {
-            self.append(refund, Some(Cause::Enrich));
+        for event in refunds.into_iter().chain(retracted) {
+            self.append(event, Some(Cause::Enrich));
         }
     }
 

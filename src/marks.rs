@@ -11,8 +11,6 @@ use crate::books::{Receipt, State};
 pub struct AttemptRow {
     /// The event.
     pub event: i64,
-    /// Its number at this destination, from 1.
-    pub attempt: i32,
     /// The entry of the stream that this answers.
     pub seq: i64,
     /// What became of it.

@@ -54,6 +54,15 @@ pub enum DbError {
     Unexpected(String),
 }
 
+impl DbError {
+    /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
+    pub fn is_about_the_data(&self) -> bool {
+        // Class 22: data, 23: integrity, 42: names and privileges.
+        let about_data = |error: &tokio_postgres::Error| error.code().is_some_and(|code| ["22", "23", "42"].contains(&&code.code()[..2]));
+        matches!(self, Self::Postgres(error) if about_data(error))
+    }
+}
+
 /// `tokio_postgres::Error` prints only its kind; the message that an operator needs is in its source. The detail line is left
 /// out on purpose: it quotes values.
 fn describe(error: &tokio_postgres::Error) -> String {

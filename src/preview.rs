@@ -68,12 +68,7 @@ pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[
 /// A refund is shown as it would be told once its purchase is.
 fn told_before(facts: &mut Facts) {
     for purchase in facts.purchases.keys() {
-        facts.last.entry(*purchase).or_insert(crate::books::LastAttempt {
-            attempt: 1,
-            state: crate::books::State::Delivered,
-            reason: None,
-            first_sent: None,
-        });
+        facts.last.entry(*purchase).or_insert(crate::books::LastAttempt { state: crate::books::State::Delivered, reason: None, first_sent: None });
     }
 }
 
@@ -95,7 +90,7 @@ pub fn of_event(destinations: &[Arc<Destination>], event: &Arc<Event>, now: Time
 }
 
 fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp) -> Previewed {
-    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, settings_changed: false };
+    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false };
     let result = match judge(&question, facts, to, now) {
         Judgement::Send { delivery, .. } => match to.platform.request(&[*delivery], now) {
             Ok(request) => Ok(request),

@@ -52,7 +52,12 @@ pub fn skip(event: &Event, who: &Object, to: &Destination) -> Option<String> {
     {
         return Some(format!("{WHEN} {}", filter.source));
     }
-    to.consent.iter().find_map(|key| consent(who, key)).or_else(|| click(who, &to.click))
+    without_consent(who, to).or_else(|| click(who, &to.click))
+}
+
+/// Why `to` must not be told about this person; `None`: it may.
+pub fn without_consent(who: &Object, to: &Destination) -> Option<String> {
+    to.consent.iter().find_map(|key| consent(who, key))
 }
 
 /// Why consent `key` does not stand; `None`: it was granted.

@@ -10,7 +10,7 @@ mod dispatch;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    book::{Book, Fate, Item},
+    book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
     wire::{Back, Wire},
@@ -32,9 +32,9 @@ use crate::{
     destination::{Destination, Start},
     http::Transport,
     limit::Limit,
-    marks::{Marks, Waiting},
+    marks::{Marks, Move, PendingRow, Waiting},
     outbox::{DbError, position, stream},
-    outcome::{Outcome, SendError},
+    outcome::{Outcome, Reply, SendError},
     session::Session,
 };
 
@@ -43,8 +43,28 @@ const WINDOW: usize = 500;
 /// Marks are written together for so long, unless there are many or nothing else is going on.
 const GATHER: Duration = Duration::from_millis(8);
 const GATHER_MAX: usize = 200;
+/// A destination whose rows the database refuses is tried again after this.
+const SIT_OUT: Duration = Duration::from_secs(10);
+/// A write under way at the end of a drain gets so much longer.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
+
+/// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
+/// it is on the wire, in the stash, or recorded.
+#[derive(Debug, Default)]
+struct Former {
+    /// The session after which nobody else can have been at work; `None`: none yet.
+    epoch: Option<i64>,
+    /// Entries up to here.
+    up_to: i64,
+    /// Entries with a row in `pending` that were or became due.
+    rows: HashSet<i64>,
+    /// When it last wrote: what is in doubt was sent then at the earliest.
+    since: Option<jiff::Timestamp>,
+    /// Its settings were others.
+    settings_changed: bool,
+}
 
 /// What a destination's task is told from outside.
 #[derive(Clone, Debug)]
@@ -69,6 +89,8 @@ pub struct Sender {
     stash: Vec<Back>,
     /// No request before this: the rate limit or the fence said so.
     gate: Option<Instant>,
+    /// What a former process left in doubt.
+    former: Former,
     transport: Arc<dyn Transport>,
 }
 
@@ -86,15 +108,29 @@ async fn done<T>(work: &mut Work<T>) -> Result<T, DbError> {
     }
 }
 
+/// After a clean drain nothing is in doubt: the horizon goes back to the position, so that an order that is taken back while
+/// the daemon is away can still be annulled.
+async fn leave(desk: &Desk, destination: &str) -> Result<(), DbError> {
+    let db = desk.session.pool.get().await?;
+    let place = Move { horizon: desk.book.position(), ..desk.next_move(0) };
+    crate::outbox::complete::complete(&db, destination, place, &Marks::default()).await
+}
+
+/// Whether everything that this answers is in the book, or was passed before it was read.
+fn knows(desk: &Desk, back: &Back) -> bool {
+    back.batch.iter().flat_map(wire::Sent::all).all(|seq| seq <= desk.book.read() || desk.book.item(seq).is_some())
+}
+
 /// A page of the stream, with what is recorded of its entries where a former process may have been at work.
 type Page = (Arc<Vec<stream::Numbered>>, HashMap<i64, Vec<position::Recorded>>);
 
 /// The database work of one session.
+#[derive(Default)]
 struct Works {
     page: Work<Page>,
     judged: Work<Judged>,
     written: Work<()>,
-    writing: Option<(Batch, crate::marks::Move)>,
+    writing: Option<(Batch, Move)>,
     /// Nothing to read before this.
     read_again: Option<Instant>,
 }
@@ -103,7 +139,7 @@ impl Sender {
     /// A destination that has sent nothing yet.
     pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Self {
         let breaker = Breaker::new(to.limits);
-        Self { to, limit, breaker, wire: Wire::default(), stash: Vec::new(), gate: None, transport }
+        Self { to, limit, breaker, wire: Wire::default(), stash: Vec::new(), gate: None, former: Former::default(), transport }
     }
 
     /// Runs until it is stopped and drained.
@@ -114,6 +150,14 @@ impl Sender {
                 match self.serve(&session, &control).await {
                     Ok(true) => return,
                     Ok(false) => continue,
+                    Err(error) if error.is_about_the_data() => {
+                        tracing::error!(destination = %self.to.name, error = %error, "deliveries cannot be recorded here; trying again in 10 s, the others go on");
+                        self.sit_out(&control).await;
+                        if control.stop.is_cancelled() {
+                            return;
+                        }
+                        continue;
+                    }
                     Err(error) => {
                         if !session.lost.is_cancelled() {
                             tracing::warn!(destination = %self.to.name, error = %error, "destination lost the database");
@@ -131,17 +175,29 @@ impl Sender {
         }
     }
 
-    /// How far the horizon leads the position: a stated bound on what a crash can repeat.
-    fn ahead(&self) -> i64 {
-        ahead(&self.to)
+    /// Waits with the wire still read; what is wrong with one destination's rows must not end everybody's session.
+    async fn sit_out(&mut self, control: &Control) {
+        let over = tokio::time::sleep(SIT_OUT);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                () = control.stop.cancelled() => return,
+                back = self.wire.next() => self.stash.push(back),
+            }
+        }
     }
 
     /// Serves one session. `Ok(true)`: stopped and drained; `Ok(false)`: read everything again.
     async fn serve(&mut self, session: &Arc<Session>, control: &Control) -> Result<bool, DbError> {
         let mut grown = session.watch();
         let mut desk = self.open(session).await?;
-        let result = self.work(&mut desk, &mut grown, control).await;
-        // Answers whose marks are not durable stay facts.
+        let mut works = Works::default();
+        let result = self.work(&mut desk, &mut works, &mut grown, control).await;
+        // Answers whose marks are not known to be durable stay facts.
+        if let Some((batch, _)) = works.writing.take() {
+            self.stash.extend(batch.backs);
+        }
         self.stash.append(&mut desk.batch.backs);
         result
     }
@@ -153,38 +209,45 @@ impl Sender {
             Start::At(time) => Some(time),
             Start::Beginning => Some(jiff::Timestamp::UNIX_EPOCH),
         };
-        let wanted = position::Wanted { name: &self.to.name, was: self.to.was.as_deref(), start, ahead: self.ahead(), settings: &self.to.digest };
+        let wanted = position::Wanted {
+            name: &self.to.name,
+            was: self.to.was.as_deref(),
+            start,
+            ahead: ahead(&self.to),
+            settings: &self.to.digest,
+            settle: session.settling.settle(),
+        };
         let claimed = position::claim(&mut db, session.epoch, &wanted).await?;
         let now = Instant::now();
         let mut desk = Desk {
             session: Arc::clone(session),
             seq: claimed.seq,
             horizon: claimed.horizon,
-            maybe: claimed.maybe,
-            settings_changed: claimed.settings_changed,
             stopped: claimed.paused || claimed.halted.is_some(),
+            recorded_up_to: claimed.old_horizon,
             book: Book::at(0),
             batch: Batch::default(),
             first_mark: None,
+            slow_at: now,
             written: now,
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
         drop(db);
-        for (row, kind) in rows {
+        self.remember_former(session.epoch, &claimed, &rows);
+        for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
                 kind,
                 lane: row.order_ref,
-                cause: None,
+                cause,
                 event: None,
-                rows: 0,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
-                maybe_sent: false,
+                maybe_sent: self.former.rows.contains(&row.seq),
                 row: Some(row.state),
                 due: wait.map(|wait| now + wait.unsigned_abs()),
-                busy: self.wire.has(row.seq),
+                busy: self.has_answer_or_wire(row.seq),
                 since: now,
             });
         }
@@ -193,6 +256,24 @@ impl Sender {
         self.settle_stash(&mut desk, now);
         self.resolve_sending(&mut desk, now);
         Ok(desk)
+    }
+
+    /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
+    fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[position::OpenRow]) {
+        if self.former.epoch.replace(epoch).is_some_and(|last| epoch <= last + 1) {
+            return;
+        }
+        let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= jiff::Timestamp::now());
+        let rows = rows.iter().filter(|open| claimed.crashed && due(&open.row)).map(|open| open.row.seq);
+        self.former.rows.extend(rows);
+        self.former.up_to = self.former.up_to.max(claimed.maybe);
+        self.former.since = Some(claimed.written);
+        self.former.settings_changed = claimed.settings_changed;
+    }
+
+    /// Its fate is known or under way in this process.
+    fn has_answer_or_wire(&self, seq: i64) -> bool {
+        self.wire.has(seq) || self.stash.iter().any(|back| back.batch.iter().any(|sent| sent.all().any(|all| all == seq)))
     }
 
     /// An at-most-once delivery that was being sent when its process was lost: nobody knows, so a person decides.
@@ -205,56 +286,59 @@ impl Sender {
         }
     }
 
-    async fn work(&mut self, desk: &mut Desk, grown: &mut watch::Receiver<i64>, control: &Control) -> Result<bool, DbError> {
+    async fn work(&mut self, desk: &mut Desk, works: &mut Works, grown: &mut watch::Receiver<i64>, control: &Control) -> Result<bool, DbError> {
         let session = Arc::clone(&desk.session);
-        let mut works = Works { page: None, judged: None, written: None, writing: None, read_again: None };
         let mut drain_until: Option<Instant> = None;
         let mut reloading = false;
         loop {
             let now = Instant::now();
             desk.book.wake(now);
             if drain_until.is_none() && !reloading {
-                self.read(desk, &mut works, now);
-                self.judge(desk, &mut works, now);
+                self.read(desk, works, now);
+                self.judge(desk, works, now);
             }
             let full = desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
             desk.spill(&self.to, self.breaker.state(now) == "closed", full, now);
-            self.write(desk, &mut works, now);
+            self.write(desk, works, now);
             let quiet = works.judged.is_none() && works.written.is_none() && desk.batch.marks.is_empty() && desk.batch.fates.is_empty();
             if reloading && quiet {
                 return Ok(false);
             }
-            if drain_until.is_some_and(|until| quiet && self.wire.is_empty() || now >= until && works.written.is_none()) {
-                return Ok(true);
+            if let Some(until) = drain_until {
+                if quiet && self.wire.is_empty() {
+                    leave(desk, &self.to.name).await?;
+                    return Ok(true);
+                }
+                // What is still on the wire is maybe-sent for whoever comes next; a write that hangs must not hold the stop.
+                if now >= until && (works.written.is_none() || now >= until + LAST_WRITE) {
+                    return Ok(true);
+                }
             }
-            let wake = self.next_look(desk, &works, now, drain_until);
+            let wake = self.next_look(desk, works, now, drain_until);
             tokio::select! {
                 biased;
                 // 1. The session is over: everything cached is void.
-                () = session.lost.cancelled() => {
-                    if let Some((batch, _)) = works.writing.take() { self.stash.extend(batch.backs); }
-                    return Err(DbError::SessionOver);
-                }
+                () = session.lost.cancelled() => return Err(DbError::SessionOver),
                 // 2. Marks became durable: lanes go on, at-most-once requests start.
-                result = done(&mut works.written) => match result {
-                    Ok(()) => self.written(desk, &mut works, Instant::now()),
-                    Err(error) => {
-                        if let Some((batch, _)) = works.writing.take() { self.stash.extend(batch.backs); }
-                        return Err(error);
-                    }
-                },
+                result = done(&mut works.written) => {
+                    result?;
+                    self.written(desk, works, Instant::now());
+                }
                 // 3. An answer: facts first.
                 back = self.wire.next() => self.came_back(desk, back, Instant::now()),
                 // 4. Facts for the next requests.
                 judged = done(&mut works.judged) => self.dispatch(desk, judged?, Instant::now()),
                 // 5. More of the stream.
-                page = done(&mut works.page) => self.take_in(desk, &mut works, page?, Instant::now()),
+                page = done(&mut works.page) => self.take_in(desk, works, page?, Instant::now()),
                 // 6. The stream grew.
                 _ = grown.changed() => works.read_again = None,
                 // 7. A person changed something.
                 () = control.reload.notified() => reloading = true,
                 // 8. No more requests; what is in flight may end.
-                () = control.stop.cancelled(), if drain_until.is_none() => drain_until = Some(Instant::now() + control.drain),
+                () = control.stop.cancelled(), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + control.drain);
+                    desk.stopped = true;
+                }
                 // 9. Something is due.
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -266,11 +350,11 @@ impl Sender {
         let ready = !desk.stopped && desk.book.has_ready(desk.horizon);
         let candidates = [
             desk.book.next_due(),
-            works.read_again,
+            works.read_again.filter(|at| *at > now),
             drain_until.filter(|until| *until > now),
             desk.first_mark.filter(|_| works.written.is_none()).map(|first| first + GATHER),
             self.breaker.next(now).filter(|_| ready),
-            self.gate.filter(|_| ready),
+            self.gate.filter(|gate| ready && *gate > now),
         ];
         candidates.into_iter().flatten().fold(later, Instant::min).max(now)
     }
@@ -281,16 +365,17 @@ impl Sender {
             return;
         }
         let settled = desk.session.settling.settled(now);
-        let (after, maybe) = (desk.book.read(), desk.maybe);
+        let (after, maybe) = (desk.book.read(), self.former.up_to);
         if settled.sure.max(settled.perhaps) <= after {
             works.read_again = desk.session.settling.next(after, now);
             return;
         }
-        let (session, name) = (Arc::clone(&desk.session), Arc::clone(&self.to.name));
+        works.read_again = None;
+        let (session, name, seq) = (Arc::clone(&desk.session), Arc::clone(&self.to.name), desk.recorded_up_to);
         works.page = Some(Box::pin(async move {
             let db = session.pool.get().await?;
             let page = session.cache.read(&db, after, settled).await?;
-            let doubtful: Vec<i64> = page.iter().filter(|entry| entry.seq <= maybe).map(|entry| entry.event_id).collect();
+            let doubtful: Vec<i64> = page.iter().filter(|entry| entry.seq <= maybe.max(seq)).map(|entry| entry.event_id).collect();
             let mut recorded: HashMap<i64, Vec<position::Recorded>> = HashMap::new();
             if !doubtful.is_empty() {
                 for row in position::recorded(&db, &name, &doubtful).await? {
@@ -324,12 +409,11 @@ impl Sender {
                 lane: Arc::clone(&entry.reference),
                 cause: entry.cause,
                 event: Some(entry.event.clone()),
-                rows: rows.last().map_or(0, |row| row.attempt),
                 tries: u32::try_from(tries).unwrap_or(u32::MAX),
-                maybe_sent: entry.seq <= desk.maybe,
+                maybe_sent: entry.seq <= self.former.up_to,
                 row: None,
                 due: None,
-                busy: self.wire.has(entry.seq),
+                busy: self.has_answer_or_wire(entry.seq),
                 since: now,
             });
         }
@@ -341,12 +425,12 @@ impl Sender {
         if works.written.is_some() {
             return;
         }
-        let place = desk.next_move(self.ahead());
+        let place = desk.next_move(ahead(&self.to));
         let batch = &desk.batch;
         let something = !batch.marks.is_empty() || !batch.fates.is_empty();
         let gathered = desk.first_mark.is_some_and(|first| now >= first + GATHER) || batch.fates.len() >= GATHER_MAX;
         let idle = self.wire.is_empty() && works.judged.is_none();
-        let moved = place.to > place.from && (now >= desk.written + POSITION_LAG || place.to - place.from >= self.ahead() / 2);
+        let moved = place.to > place.from && (now >= desk.written + POSITION_LAG || place.to - place.from >= ahead(&self.to) / 2);
         if !(something && (gathered || idle) || moved) {
             return;
         }
@@ -374,14 +458,13 @@ impl Sender {
             desk.book.apply(seq, fate);
         }
         for prepared in batch.launches {
-            self.launch(desk, prepared, now);
+            self.launch_announced(desk, prepared, now);
         }
     }
 
     /// Answers that came while there was no session, or whose marks were lost with it.
     fn settle_stash(&mut self, desk: &mut Desk, now: Instant) {
-        let (known, unknown): (Vec<Back>, Vec<Back>) =
-            std::mem::take(&mut self.stash).into_iter().partition(|back| back.batch.iter().all(|sent| sent.seq <= desk.book.read()));
+        let (known, unknown): (Vec<Back>, Vec<Back>) = std::mem::take(&mut self.stash).into_iter().partition(|back| knows(desk, back));
         self.stash = unknown;
         for back in known {
             self.came_back(desk, back, now);
@@ -389,7 +472,7 @@ impl Sender {
     }
 
     fn came_back(&mut self, desk: &mut Desk, mut back: Back, now: Instant) {
-        if back.batch.iter().any(|sent| sent.seq > desk.book.read()) {
+        if !knows(desk, &back) {
             self.stash.push(back); // Its entry is not read yet in this session.
             return;
         }
@@ -409,8 +492,9 @@ impl Sender {
             self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
         let reached = maybe_arrived;
-        // 429 and 503 say that the request was not taken; nothing else does.
-        let maybe_arrived = reached && !matches!(status, Some(429 | 503));
+        // These say that the request was not taken; nothing else does. A 503 without a time may come from a gateway.
+        let refused = |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some();
+        let maybe_arrived = reached && !back.reply.as_ref().is_ok_and(refused);
         let breaker_closed = self.breaker.state(now) == "closed";
         for (sent, outcome) in back.batch.iter().zip(outcomes) {
             for seq in sent.all() {
@@ -454,17 +538,5 @@ impl Sender {
         }
         let groups = self.group(desk, fronts);
         works.judged = Some(dispatch::read_facts(Arc::clone(&desk.session), Arc::clone(&self.to.name), &desk.book, groups));
-    }
-
-    /// Gives entries back that could not be sent now.
-    fn put_back(&self, desk: &mut Desk, seqs: impl Iterator<Item = i64>, due: Instant, now: Instant) {
-        for seq in seqs {
-            if desk.book.item(seq).is_some_and(|item| item.row == Some(Waiting::Sending)) {
-                // It was announced as being sent and was not.
-                desk.wait(seq, Waiting::Retrying, due.saturating_duration_since(now), "not sent yet".into(), true, now);
-            } else {
-                desk.book.apply(seq, Fate::Again(due));
-            }
-        }
     }
 }

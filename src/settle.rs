@@ -14,13 +14,21 @@ use crate::outbox::stream::Settled;
 /// While old entries are judged by the database's clock, look again this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The memory of when which number was given out. One mark per 1/100 of `settle` at most, so it stays small at any rate.
+/// Numbers that came close together: they settle when the last of them does.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    first: Instant,
+    last: Instant,
+    seq: i64,
+}
+
+/// The memory of when which number was given out. Marks are at least 1/100 of `settle` apart, so it stays small at any rate.
 #[derive(Debug)]
 pub struct Settling {
     settle: Duration,
     started: Instant,
     start_seq: i64,
-    marks: Mutex<VecDeque<(Instant, i64)>>,
+    marks: Mutex<VecDeque<Mark>>,
 }
 
 impl Settling {
@@ -29,26 +37,40 @@ impl Settling {
         Self { settle, started: now, start_seq, marks: Mutex::new(VecDeque::new()) }
     }
 
+    /// How long entries settle.
+    pub fn settle(&self) -> Duration {
+        self.settle
+    }
+
     /// The stream was seen to end at `last_seq` at `now`.
     pub fn grew(&self, last_seq: i64, now: Instant) {
         let mut marks = self.marks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match marks.back_mut() {
-            // A number that joins a mark takes the mark's later time: never early.
-            Some(mark) if !self.settle.is_zero() && now.duration_since(mark.0) < self.settle / 100 => *mark = (now, last_seq),
-            _ => marks.push_back((now, last_seq)),
+            // Measured from its first number, or a mark would slide along for ever under a steady load.
+            Some(mark) if now.duration_since(mark.first) < self.settle / 100 => (mark.last, mark.seq) = (now, last_seq),
+            _ => marks.push_back(Mark { first: now, last: now, seq: last_seq }),
         }
+        self.forget(&mut marks, now);
     }
 
     /// What may be read at `now`.
     pub fn settled(&self, now: Instant) -> Settled {
         let mut marks = self.marks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let old = |at: Instant| now.duration_since(at) >= self.settle;
-        while marks.len() > 1 && old(marks[1].0) {
+        self.forget(&mut marks, now);
+        let base = if self.is_old(self.started, now) { self.start_seq } else { 0 };
+        let sure = marks.front().filter(|mark| self.is_old(mark.last, now)).map_or(base, |mark| mark.seq.max(base));
+        Settled { sure, perhaps: self.start_seq, age: self.settle }
+    }
+
+    fn is_old(&self, at: Instant, now: Instant) -> bool {
+        now.duration_since(at) >= self.settle
+    }
+
+    /// Only the latest settled mark says anything.
+    fn forget(&self, marks: &mut VecDeque<Mark>, now: Instant) {
+        while marks.len() > 1 && self.is_old(marks[1].last, now) {
             marks.pop_front();
         }
-        let base = if old(self.started) { self.start_seq } else { i64::MIN };
-        let sure = marks.front().filter(|mark| old(mark.0)).map_or(base, |mark| mark.1.max(base));
-        Settled { sure: sure.max(0), perhaps: self.start_seq, age: self.settle }
     }
 
     /// When to look again for something behind `read`; `None`: nothing is there yet.
@@ -57,7 +79,7 @@ impl Settling {
             return Some(now + LOOK_AGAIN);
         }
         let marks = self.marks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        marks.iter().find(|mark| mark.1 > read).map(|mark| mark.0 + self.settle)
+        marks.iter().find(|mark| mark.seq > read).map(|mark| mark.last + self.settle)
     }
 }
 
@@ -87,6 +109,20 @@ mod tests {
         settling.grew(2, start + SECOND / 20);
         assert_eq!(settling.settled(start + 10 * SECOND).sure, 0);
         assert_eq!(settling.settled(start + 10 * SECOND + SECOND / 20).sure, 2);
+    }
+
+    #[test]
+    fn a_steady_load_settles_too() {
+        let (start, step) = (Instant::now(), SECOND / 20);
+        let settling = Settling::new(10 * SECOND, 0, start);
+        for n in 1..=1_000_u32 {
+            let now = start + step * n;
+            settling.grew(i64::from(n), now);
+            let settled = settling.settled(now).sure;
+            let ideal = i64::from(n) - 200;
+            assert!(settled <= ideal.max(0) && settled >= ideal - 3, "after {n} steps {settled} have settled");
+            assert!(settling.marks.lock().expect("alone").len() < 110);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     event::Kind,
     platform::Settings,
     route::Filter,
+    secret::Secret,
     words::duration,
 };
 
@@ -39,8 +40,9 @@ const CLICKS: [&str; 19] = [
     "clickref",
 ];
 
-/// Reads one. `None` when it is too wrong to go on; the problems say why.
-pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemon) -> Option<Destination> {
+/// Reads one, with its fingerprint: a digest of everything that it is made of, secrets and certificates included. It never
+/// leaves the process; a reload compares it. `None` when it is too wrong to go on; the problems say why.
+pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemon) -> Option<(Destination, String)> {
     if name.is_empty() || name.len() > 63 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         table.problem("", "a name is up to 63 letters, digits, - _ or .; it is also the key of its rows in the database");
     }
@@ -88,8 +90,9 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
             format!("{} is not shorter than retry.give_up_after ({}): everything would be too old", duration(hold), duration(retry.give_up_after)),
         );
     }
-    let (platform, digest) = settings(table, &platform?, mode, basis)?;
-    Some(Destination {
+    let (platform, digest, secrets) = settings(table, &platform?, mode, basis)?;
+    let fingerprint = fingerprint(table, &route, &secrets);
+    let destination = Destination {
         name: Arc::from(name),
         platform,
         kinds,
@@ -106,7 +109,18 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         credential,
         retry,
         digest,
-    })
+    };
+    Some((destination, fingerprint))
+}
+
+fn fingerprint(table: &Section<'_>, route: &Route, secrets: &[Secret]) -> String {
+    let revealed = secrets.iter().chain(&route.proxy).map(Secret::reveal);
+    let mut digest = Sha256::new();
+    digest.update(serde_json::json!([table.whole(), revealed.collect::<Vec<_>>(), route.ca]).to_string());
+    if let Some(ca) = &route.ca {
+        digest.update(std::fs::read(ca).unwrap_or_default());
+    }
+    hex::encode(digest.finalize())
 }
 
 const BASES: [(&str, Basis); 4] = [
@@ -189,16 +203,17 @@ fn retry(table: &Section<'_>) -> RetryPolicy {
     policy
 }
 
-/// The platform's own keys, and the digest of what shapes a request: platform, its keys, mode and value basis. References
-/// to secrets are part of it, values are not.
-fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Option<(Settings, String)> {
+/// The platform's own keys; the digest of what shapes a request: platform, its keys, mode and value basis, of secrets the
+/// references and not the values; and the secrets.
+fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Option<(Settings, String, Vec<Secret>)> {
     let (rest, common) = table.rest();
     let written_out = RefCell::new(BTreeSet::new());
+    let secrets = RefCell::new(Vec::new());
     let resolve = |value: &toml::Value| {
         if let toml::Value::String(text) = value {
             written_out.borrow_mut().insert(text.clone());
         }
-        table.resolve(value, table.doc.mode)
+        table.resolve(value, table.doc.mode).inspect(|secret| secrets.borrow_mut().push(secret.clone()))
     };
     let settings = Settings::parse(platform, &rest, &resolve).map_err(|error| {
         let top = error.key.split('.').next().unwrap_or_default();
@@ -208,7 +223,7 @@ fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Op
     let mut shape = toml::Value::Table(rest);
     hide(&mut shape, &written_out.borrow());
     let text = serde_json::json!([platform, shape, format!("{mode:?}"), basis.without_tax, basis.without_shipping]).to_string();
-    Some((settings.ok()?, hex::encode(Sha256::digest(text))))
+    Some((settings.ok()?, hex::encode(Sha256::digest(text)), secrets.take()))
 }
 
 /// Secrets written out in the file leave the digest.

@@ -244,6 +244,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// All of it.
+    pub(super) fn whole(&self) -> toml::Table {
+        self.table.into_iter().flatten().map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect()
+    }
+
     /// Ends the reading: what nobody asked for belongs to someone else. With the known keys, to find misspelt ones.
     pub(super) fn rest(&self) -> (toml::Table, Vec<&'static str>) {
         let seen = self.seen.borrow();

@@ -205,6 +205,25 @@ fn the_digest_follows_what_shapes_a_request_and_nothing_else() {
 }
 
 #[test]
+fn the_fingerprint_follows_everything() {
+    let of = |keys: &str| {
+        let text = format!("{DATABASE}[destination.d]\nplatform = \"postback\"\nurl = \"https://a.example/\"\n{keys}\n");
+        parse(&text).expect(keys).fingerprint("d").to_owned()
+    };
+    assert_eq!(of(""), of("# a comment"));
+    let all = [
+        "",
+        "per_second = 5",
+        "when = \"who.country == 'DE'\"",
+        "[destination.d.retry]\nfirst = \"1s\"",
+        "[http]\nproxy = { env = \"TRACKER_PROXY\" }",
+    ];
+    let seen: std::collections::BTreeSet<String> = all.iter().map(|keys| of(keys)).collect();
+    assert_eq!(seen.len(), all.len());
+    assert_eq!(of("").len(), 64);
+}
+
+#[test]
 fn secrets_are_read_or_named_and_never_shown() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("token");

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::{
     AsyncMessage, Client, Config, Notification,
@@ -90,6 +90,9 @@ pub async fn connect_listening(
     Ok((client, driver))
 }
 
+/// For sessions that write: none waits or stays open for ever, whatever becomes of this process.
+pub const WRITER: &str = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '10s'";
+
 /// `size` sessions at most, made when needed.
 pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
     let place = Place::of(to, "pool")?;
@@ -100,6 +103,7 @@ pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
         .create_timeout(Some(to.connect_timeout))
         // Statements are short; whoever waits this long waits for a database that hangs.
         .wait_timeout(Some(Duration::from_secs(30)))
+        .post_create(Hook::async_fn(|db, _| Box::pin(async move { db.batch_execute(WRITER).await.map_err(HookError::Backend) })))
         .build()
         .map_err(|error| ConnectError::Pool(error.to_string()))
 }

@@ -41,10 +41,10 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
     const IDS: &str = "with ids as materialized (
         select unnest($2::bigint[]) as id union select event from postback.sale where order_ref = any($3) and event is not null)";
     let last_sql = format!(
-        "{IDS} select ids.id, a.attempt, a.outcome, a.reason,
+        "{IDS} select ids.id, a.outcome, a.reason,
                 (select f.at from postback.attempt f where f.destination = $1 and f.event = ids.id
                     and f.outcome in ('retry', 'delivered', 'accepted', 'unknown') order by f.attempt limit 1)
-           from ids cross join lateral (select attempt, outcome, reason from postback.attempt
+           from ids cross join lateral (select outcome, reason from postback.attempt
                 where destination = $1 and event = ids.id order by attempt desc limit 1) a"
     );
     let receipts_sql = format!(
@@ -105,8 +105,8 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
 }
 
 fn last_row(row: &Row) -> Result<(i64, LastAttempt), DbError> {
-    let state = State::parse(row.get(2)).ok_or_else(|| DbError::Unexpected("unknown outcome in postback.attempt".into()))?;
-    Ok((row.get(0), LastAttempt { attempt: row.get(1), state, reason: row.get(3), first_sent: row.get(4) }))
+    let state = State::parse(row.get(1)).ok_or_else(|| DbError::Unexpected("unknown outcome in postback.attempt".into()))?;
+    Ok((row.get(0), LastAttempt { state, reason: row.get(2), first_sent: row.get(3) }))
 }
 
 fn receipt_row(row: &Row) -> Result<(i64, Receipt), DbError> {

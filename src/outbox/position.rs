@@ -1,13 +1,13 @@
 //! Where each destination stands: claimed once by every owner's session, then moved by `complete`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
 use super::DbError;
 use crate::{
-    books::State,
+    books::{Cause, State},
     event::Kind,
     marks::{PendingRow, Waiting},
 };
@@ -25,6 +25,8 @@ pub struct Wanted<'a> {
     pub ahead: i64,
     /// Digest of its settings.
     pub settings: &'a str,
+    /// How long the stream's entries settle before they are sent.
+    pub settle: Duration,
 }
 
 /// A claimed position.
@@ -34,8 +36,14 @@ pub struct Claimed {
     pub seq: i64,
     /// Raised for this session.
     pub horizon: i64,
-    /// What a former process may have sent without recording it: (seq, maybe].
+    /// The horizon as the former process left it: attempts are recorded up to there at most.
+    pub old_horizon: i64,
+    /// Whether it stopped without draining.
+    pub crashed: bool,
+    /// What a former process may have sent without recording it: (seq, maybe]. Not beyond seq after a clean stop.
     pub maybe: i64,
+    /// When the former process last wrote.
+    pub written: Timestamp,
     /// A person paused it.
     pub paused: bool,
     /// Why it cannot be used.
@@ -46,12 +54,14 @@ pub struct Claimed {
 
 /// Takes a destination's position for the owner of `epoch`; creates or renames it when it is new.
 pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
+    if let Some(was) = wanted.was {
+        rename(db, epoch, was, wanted.name).await?;
+    }
+    // The settle time is part of what a former process went by.
+    let settings = format!("{} {}ms", wanted.settings, wanted.settle.as_millis());
     let tx = db.transaction().await?;
     let rows = tx.query_typed("select last_seq from postback.ingest where epoch = $1 for share", &[(&epoch, Type::INT8)]).await?;
     let last_seq: i64 = rows.first().ok_or(DbError::Fenced)?.get(0);
-    if let Some(was) = wanted.was {
-        rename(&tx, was, wanted.name).await?;
-    }
     let start = match wanted.start {
         None => last_seq,
         Some(time) => {
@@ -62,19 +72,25 @@ pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<C
     let sql = "
       insert into postback.position (destination, seq, horizon, epoch, started, settings) values ($1, $2, $2, $3, $2, $4)
       on conflict do nothing";
-    tx.query_typed(sql, &[(&wanted.name, Type::TEXT), (&start, Type::INT8), (&epoch, Type::INT8), (&wanted.settings, Type::TEXT)]).await?;
-    let sql = "select seq, horizon, paused, halted, settings from postback.position where destination = $1 for update";
+    tx.query_typed(sql, &[(&wanted.name, Type::TEXT), (&start, Type::INT8), (&epoch, Type::INT8), (&settings, Type::TEXT)]).await?;
+    let sql = "select seq, horizon, paused, halted, settings, at from postback.position where destination = $1 for update";
     let row = &tx.query_typed(sql, &[(&wanted.name, Type::TEXT)]).await?[0];
     let (seq, old_horizon): (i64, i64) = (row.get(0), row.get(1));
     let horizon = old_horizon.max(seq + wanted.ahead);
+    let settings_changed = row.get::<_, Option<&str>>(4) != Some(settings.as_str());
+    // What was not in the stream yet, or had not settled yet, cannot have been sent by a former process.
+    let maybe = old_horizon.min(last_seq);
+    let maybe = if settings_changed || maybe <= seq { maybe } else { settled(&tx, seq, maybe, wanted.settle).await? };
     let claimed = Claimed {
         seq,
         horizon,
-        // What was not in the stream yet cannot have been sent by a former process.
-        maybe: old_horizon.min(last_seq),
+        old_horizon,
+        crashed: old_horizon > seq,
+        maybe,
+        written: row.try_get(5).unwrap_or(Timestamp::UNIX_EPOCH),
         paused: row.get(2),
         halted: row.get(3),
-        settings_changed: row.get::<_, Option<&str>>(4) != Some(wanted.settings),
+        settings_changed,
     };
     let sql = "update postback.position set epoch = $2, horizon = $3, settings = $4, at = clock_timestamp()
                 where destination = $1 and set_config('synchronous_commit', 'on', true) is not null";
@@ -82,15 +98,29 @@ pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<C
         (&wanted.name as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
         (&epoch, Type::INT8),
         (&horizon, Type::INT8),
-        (&wanted.settings, Type::TEXT),
+        (&settings, Type::TEXT),
     ];
     tx.query_typed(sql, &params).await?;
     tx.commit().await?;
     Ok(claimed)
 }
 
-/// `was = "old"`: history and position go over, once; a destination that exists already keeps its own.
-async fn rename(tx: &tokio_postgres::Transaction<'_>, was: &str, name: &str) -> Result<(), DbError> {
+/// The last number up to `to` that is older than `settle`.
+async fn settled(tx: &tokio_postgres::Transaction<'_>, from: i64, to: i64, settle: Duration) -> Result<i64, DbError> {
+    let sql = "select coalesce(max(seq), $1) from postback.log
+                where seq > $1 and seq <= $2 and at <= clock_timestamp() - $3::float8 * interval '1 s'";
+    let rows = tx.query_typed(sql, &[(&from, Type::INT8), (&to, Type::INT8), (&settle.as_secs_f64(), Type::FLOAT8)]).await?;
+    Ok(rows.first().map_or(to, |row| row.get(0)))
+}
+
+/// `was = "old"`: history and position go over, once; a destination that exists already keeps its own. In a transaction of its
+/// own, because it may take a while and must not hold up the stream.
+async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<(), DbError> {
+    let tx = db.transaction().await?;
+    if tx.query_typed("select 1 from postback.ingest where epoch = $1", &[(&epoch, Type::INT8)]).await?.is_empty() {
+        return Err(DbError::Fenced);
+    }
+    tx.batch_execute("set local statement_timeout = 0").await?;
     let sql = "update postback.position set destination = $2
                 where destination = $1 and not exists (select from postback.position where destination = $2) returning 1";
     if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?.is_empty() {
@@ -100,18 +130,30 @@ async fn rename(tx: &tokio_postgres::Transaction<'_>, was: &str, name: &str) -> 
         let sql = format!("update postback.{table} set destination = $2 where destination = $1");
         tx.query_typed(&sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?;
     }
+    tx.commit().await?;
     tracing::info!(destination = name, was, "destination renamed");
     Ok(())
 }
 
+/// An open row of `pending` with what its entry and its event say.
+#[derive(Clone, Debug)]
+pub struct OpenRow {
+    /// The row.
+    pub row: PendingRow,
+    /// Of the event; `None`: unreadable, or past retention.
+    pub kind: Option<Kind>,
+    /// Of the entry.
+    pub cause: Option<Cause>,
+}
+
 /// The open rows of `pending`, in stream order: what waits for a time, for another event or was being sent.
-pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<(PendingRow, Option<Kind>)>, DbError> {
-    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind
-                 from postback.pending p left join postback.event e on e.id = p.event
+pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, DbError> {
+    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause
+                 from postback.pending p left join postback.event e on e.id = p.event left join postback.log l on l.seq = p.seq
                 where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
     let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
     let pending = |row: &tokio_postgres::Row| {
-        let row_of = PendingRow {
+        let row_in_table = PendingRow {
             event: row.get(0),
             seq: row.get(1),
             order_ref: Arc::from(row.get::<_, &str>(2)),
@@ -120,7 +162,11 @@ pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<(PendingRow
             next_at: row.try_get(5).unwrap_or(None),
             reason: row.get(6),
         };
-        Ok((row_of, row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok())))
+        Ok(OpenRow {
+            row: row_in_table,
+            kind: row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok()),
+            cause: row.get::<_, Option<&str>>(8).and_then(Cause::parse),
+        })
     };
     rows.iter().map(pending).collect()
 }
@@ -132,19 +178,17 @@ pub struct Recorded {
     pub event: i64,
     /// The entry of the stream that it answers.
     pub seq: i64,
-    /// Its number.
-    pub attempt: i32,
     /// What became of it.
     pub outcome: State,
 }
 
 /// All attempts of these events at a destination.
 pub async fn recorded(db: &Client, destination: &str, events: &[i64]) -> Result<Vec<Recorded>, DbError> {
-    let sql = "select event, seq, attempt, outcome from postback.attempt where destination = $1 and event = any($2) order by event, attempt";
+    let sql = "select event, seq, outcome from postback.attempt where destination = $1 and event = any($2)";
     let rows = super::pinned(db, super::PIN, sql, &[(&destination, Type::TEXT), (&events, Type::INT8_ARRAY)]).await?;
     let recorded = |row: &tokio_postgres::Row| {
-        let outcome = State::parse(row.get(3)).ok_or_else(|| DbError::Unexpected("unknown outcome in postback.attempt".into()))?;
-        Ok(Recorded { event: row.get(0), seq: row.get(1), attempt: row.get(2), outcome })
+        let outcome = State::parse(row.get(2)).ok_or_else(|| DbError::Unexpected("unknown outcome in postback.attempt".into()))?;
+        Ok(Recorded { event: row.get(0), seq: row.get(1), outcome })
     };
     rows.iter().map(recorded).collect()
 }

@@ -31,8 +31,6 @@ pub struct Item {
     pub cause: Option<Cause>,
     /// In memory, or to be read again when it is due; `Err` is why it is dead.
     pub event: Option<Result<Arc<Event>, String>>,
-    /// Rows of `attempt` that it is known to have.
-    pub rows: i32,
     /// Requests made.
     pub tries: u32,
     /// A former process may have sent it without recording it.
@@ -43,7 +41,7 @@ pub struct Item {
     pub due: Option<Instant>,
     /// Judged, on the wire, or its mark is not durable yet.
     pub busy: bool,
-    /// When it came into memory.
+    /// When it came into memory, or went on the wire last.
     pub since: Instant,
 }
 
@@ -124,33 +122,48 @@ impl Book {
         self.by_event.get(&event_id).into_iter().flatten().any(|seq| self.items.get(seq).is_some_and(|item| !item.busy))
     }
 
-    /// Whether another entry of the same event has a row in `pending` already; there can be but one.
-    pub fn has_row_elsewhere(&self, seq: i64) -> bool {
-        let Some(item) = self.items.get(&seq) else { return false };
-        let entries = self.by_event.get(&item.event_id).into_iter().flatten();
-        entries.filter(|other| **other != seq).any(|other| self.items.get(other).is_some_and(|item| item.row.is_some()))
+    /// The other entry of the same event that has a row in `pending` already; there can be but one.
+    pub fn row_elsewhere(&self, seq: i64) -> Option<&Item> {
+        let entries = self.by_event.get(&self.items.get(&seq)?.event_id)?;
+        entries.iter().filter(|other| **other != seq).filter_map(|other| self.items.get(other)).find(|item| item.row.is_some())
     }
 
-    /// Takes in an entry, in stream order within its lane.
+    /// Takes in an entry, at its place in its lane.
     pub fn add(&mut self, item: Item) {
         let (seq, lane) = (item.seq, Arc::clone(&item.lane));
-        self.read_up_to(seq);
         match item.row {
             Some(_) => self.rows += 1,
             None => {
+                self.read_up_to(seq);
                 self.unpassed.insert(seq);
             }
         }
         self.by_event.entry(item.event_id).or_default().push(seq);
-        let behind_row =
-            self.lanes.get(&lane).and_then(VecDeque::front).and_then(|front| self.items.get(front)).is_some_and(|front| front.row.is_some());
+        let has_row = item.row.is_some();
         self.items.insert(seq, item);
-        let queue = self.lanes.entry(Arc::clone(&lane)).or_default();
-        queue.push_back(seq);
-        if queue.len() == 1 {
-            self.arm(seq);
-        } else if behind_row {
-            self.stuck.insert(seq);
+        let queue = self.lanes.entry(lane).or_default();
+        let former = queue.front().copied();
+        // Rows of `pending` come first after a restart, and what stands in the stream before them is read later.
+        let place = queue.partition_point(|have| *have < seq);
+        queue.insert(place, seq);
+        match former {
+            None => self.arm(seq),
+            Some(former) if place == 0 => {
+                self.disarm(former);
+                self.arm(seq);
+            }
+            Some(former) if !has_row && self.items.get(&former).is_some_and(|front| front.row.is_some()) => {
+                self.stuck.insert(seq);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// It is not the front any more.
+    fn disarm(&mut self, seq: i64) {
+        self.ready.remove(&seq);
+        if let Some(due) = self.items.get(&seq).and_then(|item| item.due) {
+            self.timers.remove(&(due, seq));
         }
     }
 
@@ -188,7 +201,7 @@ impl Book {
     /// Fronts that may be judged now, in stream order, at most `room`; they are busy from here on. Entries beyond `horizon`
     /// must not go on the wire unless a row of `pending` says that they might.
     pub fn take(&mut self, room: usize, horizon: i64) -> Vec<i64> {
-        let may = |seq: &&i64| **seq <= horizon || self.items.get(*seq).is_some_and(|item| item.row.is_some());
+        let may = |seq: &&i64| self.may_begin(**seq, horizon);
         let taken: Vec<i64> = self.ready.iter().filter(may).take(room).copied().collect();
         for seq in &taken {
             self.ready.remove(seq);
@@ -202,14 +215,20 @@ impl Book {
 
     /// Whether [`Self::take`] would find something.
     pub fn has_ready(&self, horizon: i64) -> bool {
-        self.ready.iter().any(|seq| *seq <= horizon || self.items.get(seq).is_some_and(|item| item.row.is_some()))
+        self.ready.iter().any(|seq| self.may_begin(*seq, horizon))
+    }
+
+    /// Within the horizon, or with a row that says that it may be sent; and nothing of its lane is still to be read before it.
+    fn may_begin(&self, seq: i64, horizon: i64) -> bool {
+        seq <= self.read && (seq <= horizon || self.items.get(&seq).is_some_and(|item| item.row.is_some()))
     }
 
     /// Refunds right behind the front `seq`, which are then busy too: a restatement says them all at once.
-    pub fn take_followers(&mut self, seq: i64) -> Vec<i64> {
+    pub fn take_followers(&mut self, seq: i64, horizon: i64) -> Vec<i64> {
         let Some(queue) = self.items.get(&seq).and_then(|item| self.lanes.get(&item.lane)) else { return Vec::new() };
-        let takes_back =
-            |seq: &&i64| self.items.get(*seq).is_some_and(|item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back));
+        let may = |item: &Item| item.seq <= horizon || item.row.is_some();
+        let takes_back = |item: &Item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back);
+        let takes_back = |seq: &&i64| self.items.get(*seq).is_some_and(|item| may(item) && takes_back(item));
         let followers: Vec<i64> = queue.iter().skip(1).take_while(takes_back).copied().collect();
         for seq in &followers {
             self.stuck.remove(seq);
@@ -242,9 +261,13 @@ impl Book {
         if let Some(item) = self.items.get_mut(&seq) {
             item.busy = false;
             item.due = due;
-            let lane = Arc::clone(&item.lane);
-            if self.lanes.get(&lane).and_then(VecDeque::front) == Some(&seq) {
-                self.arm(seq);
+            let (lane, has_row) = (Arc::clone(&item.lane), item.row.is_some());
+            match self.lanes.get(&lane).and_then(VecDeque::front).copied() {
+                Some(front) if front == seq => self.arm(seq),
+                Some(front) if !has_row && self.items.get(&front).is_some_and(|front| front.row.is_some()) => {
+                    self.stuck.insert(seq);
+                }
+                _ => {}
             }
         }
     }
@@ -336,10 +359,11 @@ impl Book {
         self.stuck.iter().filter(|seq| self.items.get(seq).is_some_and(|item| !item.busy)).take(room).copied().collect()
     }
 
-    /// The entries that hold the position and came into memory before `then`, at most `room`.
-    pub fn slow(&self, then: Instant, room: usize) -> Vec<i64> {
-        let is_slow = |seq: &&i64| self.items.get(*seq).is_some_and(|item| item.since <= then);
-        self.unpassed.iter().take_while(is_slow).take(room).copied().collect()
+    /// The entries that hold the position and came into memory, or went on the wire, before `then`, at most `room`; with
+    /// `waiting` also those that nobody has begun with.
+    pub fn slow(&self, then: Instant, waiting: bool, room: usize) -> Vec<i64> {
+        let is_slow = |seq: &&i64| self.items.get(*seq).is_some_and(|item| item.since <= then && (waiting || item.busy));
+        self.unpassed.iter().filter(is_slow).take(room).copied().collect()
     }
 }
 
@@ -359,7 +383,6 @@ mod tests {
             lane: lane.into(),
             cause: None,
             event: None,
-            rows: 0,
             tries: 0,
             maybe_sent: false,
             row: None,
@@ -387,6 +410,20 @@ mod tests {
     }
 
     #[test]
+    fn a_row_read_first_waits_for_what_stands_before_it() {
+        let now = Instant::now();
+        let mut book = Book::at(4);
+        book.add(Item { row: Some(Waiting::Parked), ..item(7, "a", now) });
+        book.add(Item { row: Some(Waiting::Parked), ..item(3, "b", now) });
+        assert_eq!(book.take(9, 99), [3], "what the reader has not passed may have something before it");
+        book.add(item(6, "a", now));
+        book.read_up_to(8);
+        assert_eq!(book.take(9, 99), [6]);
+        book.apply(6, Fate::Done);
+        assert_eq!((book.take(9, 99), book.position()), (vec![7], 8));
+    }
+
+    #[test]
     fn nothing_beyond_the_horizon_without_a_row() {
         let now = Instant::now();
         let mut book = Book::at(0);
@@ -394,7 +431,7 @@ mod tests {
         book.add(item(7, "b", now));
         assert_eq!(book.take(9, 5), [1]);
         book.set_row(7, Some(Waiting::Held));
-        assert_eq!(book.take(9, 5), [7]);
+        assert_eq!(book.take(9, 5), [7], "its row says that it may be sent");
     }
 
     #[test]

@@ -49,11 +49,9 @@ pub struct Desk {
     pub seq: i64,
     /// Nothing above is put on the wire.
     pub horizon: i64,
-    /// A former process may have sent what is in (seq, maybe].
-    pub maybe: i64,
-    /// Its settings were others.
-    pub settings_changed: bool,
-    /// Paused or halted.
+    /// Attempts may be recorded for entries behind the position up to here: what was done out of order.
+    pub recorded_up_to: i64,
+    /// Paused, halted, or to drain.
     pub stopped: bool,
     /// The entries.
     pub book: Book,
@@ -61,6 +59,8 @@ pub struct Desk {
     pub batch: Batch,
     /// When the first mark of that came.
     pub first_mark: Option<Instant>,
+    /// When slow entries are looked for next; walking all of them at every turn would cost more than it gives.
+    pub slow_at: Instant,
     /// When something was last written.
     pub written: Instant,
 }
@@ -95,10 +95,9 @@ impl Desk {
 
     /// An entry ends in a state.
     pub fn finish(&mut self, seq: i64, state: State, reason: Option<String>, status: Option<i32>, took: Option<Duration>, now: Instant) {
-        let Some(item) = self.book.item_mut(seq) else { return };
-        item.rows += 1;
+        let Some(item) = self.book.item(seq) else { return };
         let duration_ms = took.map(|took| i32::try_from(took.as_millis()).unwrap_or(i32::MAX));
-        let attempt = AttemptRow { event: item.event_id, attempt: item.rows, seq, outcome: state, status, duration_ms, reason: reason.clone() };
+        let attempt = AttemptRow { event: item.event_id, seq, outcome: state, status, duration_ms, reason: reason.clone() };
         let waiting = match state {
             State::Dead => Some(Waiting::Dead),
             State::Unknown => Some(Waiting::Unknown),
@@ -114,7 +113,8 @@ impl Desk {
             next_at: None,
             reason,
         });
-        if row.is_some() || item.row.is_some() {
+        // An event that is told again (a replay) may have a row of its first time, dead or unknown.
+        if row.is_some() || item.row.is_some() || item.cause.is_some() {
             self.batch.marks.pending.insert(item.event_id, row);
         }
         self.batch.marks.attempts.push(attempt);
@@ -175,19 +175,28 @@ impl Desk {
         self.touch(now);
     }
 
-    /// Rows for what holds the position: entries behind a front that waits, and, where the memory is full or the horizon is
-    /// reached, those that are slow. Not while the breaker is open: then the position is to wait.
+    /// Rows for what holds the position: entries behind a front that waits, requests that are slow, and, where the memory is full
+    /// or the horizon is reached, what waits behind them. Not while the breaker is open: then the position is to wait.
     pub fn spill(&mut self, to: &Destination, breaker_closed: bool, full: bool, now: Instant) {
+        if self.stopped {
+            return;
+        }
         for seq in self.book.stuck(ROWS_MAX.saturating_sub(self.book.rows())) {
-            if self.book.has_row_elsewhere(seq) {
-                self.keep(seq, now);
-            } else {
-                self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now);
+            match self.book.row_elsewhere(seq).map(|other| other.busy) {
+                // That one will be judged with what is known then.
+                Some(false) => self.keep(seq, now),
+                // That one is being judged with what was known before; this one has to ask again.
+                Some(true) => {}
+                None => self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now),
             }
         }
-        let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed && full) else { return };
-        for seq in self.book.slow(then, ROWS_MAX.saturating_sub(self.book.rows())) {
-            if self.book.has_row_elsewhere(seq) {
+        if now < self.slow_at {
+            return;
+        }
+        self.slow_at = now + SLOW / 5;
+        let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed) else { return };
+        for seq in self.book.slow(then, full, ROWS_MAX.saturating_sub(self.book.rows())) {
+            if self.book.row_elsewhere(seq).is_some() {
                 continue;
             }
             let next_at = Timestamp::now().saturating_add(SignedDuration::try_from(to.limits.deadline).unwrap_or(SignedDuration::MAX)).ok();
@@ -261,11 +270,10 @@ impl Desk {
     }
 
     fn retry_row(&mut self, seq: i64, why: &str, status: Option<i32>, took: Option<Duration>) {
-        let Some(item) = self.book.item_mut(seq) else { return };
-        item.rows += 1;
+        let Some(item) = self.book.item(seq) else { return };
         let duration_ms = took.map(|took| i32::try_from(took.as_millis()).unwrap_or(i32::MAX));
-        let (event, attempt) = (item.event_id, item.rows);
-        self.batch.marks.attempts.push(AttemptRow { event, attempt, seq, outcome: State::Retry, status, duration_ms, reason: Some(why.to_owned()) });
+        let (event, reason) = (item.event_id, Some(why.to_owned()));
+        self.batch.marks.attempts.push(AttemptRow { event, seq, outcome: State::Retry, status, duration_ms, reason });
     }
 
     /// Kept where a refund may follow, which must repeat exactly what was said.

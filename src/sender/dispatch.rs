@@ -12,12 +12,13 @@ use jiff::Timestamp;
 
 use super::{
     Sender,
-    book::Book,
+    book::{Book, Fate},
     desk::Desk,
     wire::{Prepared, Sent},
 };
 use crate::{
     books::{Facts, State},
+    breaker::Ticket,
     delivery::{Delivery, RefundShape, Resend},
     destination::Mode,
     event::{Event, Kind},
@@ -75,7 +76,7 @@ impl Sender {
             let takes_back = desk.book.item(front).is_some_and(|item| item.cause.is_none() && item.kind.is_some_and(Kind::takes_back));
             let mut group = vec![front];
             if restates && takes_back {
-                group.extend(desk.book.take_followers(front));
+                group.extend(desk.book.take_followers(front, desk.horizon));
             }
             group
         };
@@ -108,18 +109,16 @@ impl Sender {
         }
     }
 
-    fn judge_one(&self, desk: &mut Desk, seq: i64, events: &HashMap<i64, Result<Arc<Event>, String>>, facts: &Facts) -> Judgement {
-        let settings_changed = desk.settings_changed;
-        let Some(item) = desk.book.item_mut(seq) else { return Judgement::Keep };
+    fn judge_one(&self, desk: &Desk, seq: i64, events: &HashMap<i64, Result<Arc<Event>, String>>, facts: &Facts) -> Judgement {
+        let Some(item) = desk.book.item(seq) else { return Judgement::Keep };
         let event = match events.get(&item.event_id) {
             Some(Ok(event)) => event,
             Some(Err(why)) => return Judgement::Dead(why.clone()),
             None => return Judgement::Dead("past retention".into()),
         };
-        if let Some(last) = facts.last.get(&item.event_id) {
-            item.rows = item.rows.max(last.attempt);
-        }
-        let question = Question { event, seq, cause: item.cause, tries: item.tries, maybe_sent: item.maybe_sent, settings_changed };
+        let (maybe_since, settings_changed) = (self.former.since, self.former.settings_changed);
+        let (cause, tries, maybe_sent) = (item.cause, item.tries, item.maybe_sent);
+        let question = Question { event, seq, cause, tries, maybe_sent, maybe_since, settings_changed };
         judge::judge(&question, facts, &self.to, Timestamp::now())
     }
 
@@ -184,8 +183,21 @@ impl Sender {
         }
     }
 
+    /// Whether a request may go on the wire now; else when to ask again. Takes one from the rate limit.
+    fn admit(&mut self, desk: &Desk, now: Instant) -> Result<(), Duration> {
+        if let Some(gate) = self.gate.filter(|gate| *gate > now) {
+            return Err(gate.duration_since(now));
+        }
+        let admitted = if desk.stopped || !desk.session.fence.open() { Err(SHORTLY) } else { self.limit.check(now) };
+        self.gate = admitted.err().map(|wait| now + wait);
+        admitted
+    }
+
     /// At most once: that it is being sent is durable before it is.
     fn announce(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+        if let Err(wait) = self.admit(desk, now) {
+            return self.put_back(desk, &prepared, now + wait, now);
+        }
         for seq in prepared.batch.iter().flat_map(Sent::all) {
             if let Some(item) = desk.book.item_mut(seq) {
                 item.tries += 1;
@@ -195,40 +207,53 @@ impl Sender {
         desk.batch.launches.push(prepared);
     }
 
-    /// Puts a request on the wire, or its entries back where breaker, rate limit or fence say no.
-    pub(super) fn launch(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
-        let seqs: Vec<i64> = prepared.batch.iter().flat_map(Sent::all).collect();
-        let announced = self.to.platform.facts().resend == Resend::Never;
-        let wait = if self.gate.is_some_and(|gate| gate > now) {
-            self.gate.map(|gate| gate.duration_since(now))
-        } else if !desk.session.fence.open() || desk.stopped {
-            Some(SHORTLY)
-        } else {
-            self.limit.check(now).err()
-        };
-        let ticket = if wait.is_none() { self.breaker.start(now) } else { None };
+    /// Puts a request on the wire whose announcement is durable, unless it must not begin any more.
+    pub(super) fn launch_announced(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+        let ticket = if desk.stopped || !desk.session.fence.open() { None } else { self.breaker.start(now) };
         let Some(ticket) = ticket else {
-            let due = now + wait.unwrap_or(SHORTLY);
-            if wait.is_some() {
-                self.gate = Some(due);
-            }
-            if announced {
-                for seq in &seqs {
-                    if let Some(item) = desk.book.item_mut(*seq) {
-                        item.tries = item.tries.saturating_sub(1);
-                    }
+            for seq in prepared.batch.iter().flat_map(Sent::all) {
+                if let Some(item) = desk.book.item_mut(seq) {
+                    item.tries = item.tries.saturating_sub(1);
                 }
             }
-            self.put_back(desk, seqs.into_iter(), due, now);
-            return;
+            return self.put_back(desk, &prepared, now + SHORTLY, now);
         };
-        if !announced {
-            for seq in &seqs {
-                if let Some(item) = desk.book.item_mut(*seq) {
-                    item.tries += 1;
+        self.put_on_wire(prepared, ticket);
+    }
+
+    /// Puts a request on the wire, or its entries back where breaker, rate limit or fence say no.
+    fn launch(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+        let refused = match self.admit(desk, now) {
+            Err(wait) => wait,
+            Ok(()) => match self.breaker.start(now) {
+                Some(ticket) => {
+                    for seq in prepared.batch.iter().flat_map(Sent::all) {
+                        if let Some(item) = desk.book.item_mut(seq) {
+                            item.tries += 1;
+                            item.since = now;
+                        }
+                    }
+                    return self.put_on_wire(prepared, ticket);
                 }
+                None => SHORTLY,
+            },
+        };
+        self.put_back(desk, &prepared, now + refused, now);
+    }
+
+    fn put_on_wire(&mut self, prepared: Prepared, ticket: Ticket) {
+        self.wire.send(prepared, ticket, &self.transport, self.to.limits.deadline);
+    }
+
+    /// Gives entries back that could not be sent now.
+    fn put_back(&self, desk: &mut Desk, prepared: &Prepared, due: Instant, now: Instant) {
+        for seq in prepared.batch.iter().flat_map(Sent::all) {
+            if desk.book.item(seq).is_some_and(|item| item.row == Some(Waiting::Sending)) {
+                // It was announced as being sent and was not.
+                desk.wait(seq, Waiting::Retrying, due.saturating_duration_since(now), "not sent yet".into(), true, now);
+            } else {
+                desk.book.apply(seq, Fate::Again(due));
             }
         }
-        self.wire.send(prepared, ticket, &self.transport, self.to.limits.deadline);
     }
 }

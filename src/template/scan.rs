@@ -84,16 +84,8 @@ fn expression(tokens: &[Token]) -> Result<(), String> {
                 );
             }
             Token::Sign('{' | '}' | ':' | ';' | '@' | '?') => return Err("only names, texts, filters and tests may stand in a tag".into()),
-            Token::Name(name) if before == Some(&Token::Sign('|')) => {
-                if !filters::FILTERS.contains(&name.as_str()) {
-                    return Err(format!("unknown filter {name:?}{}; known: {}", hint(name, filters::FILTERS), filters::FILTERS.join(", ")));
-                }
-            }
-            Token::Name(name) if is_test(&tokens[..at]) && name != "not" => {
-                if !filters::TESTS.contains(&name.as_str()) {
-                    return Err(format!("unknown test {name:?}{}; known: {}", hint(name, filters::TESTS), filters::TESTS.join(", ")));
-                }
-            }
+            Token::Name(name) if before == Some(&Token::Sign('|')) => known("filter", name, &filters::FILTERS)?,
+            Token::Name(name) if is_test(&tokens[..at]) && name != "not" => known("test", name, &filters::TESTS)?,
             Token::Name(name)
                 if tokens.get(at + 1) == Some(&Token::Sign('(')) && !matches!(name.as_str(), "and" | "or" | "not" | "in" | "if" | "else") =>
             {
@@ -103,6 +95,13 @@ fn expression(tokens: &[Token]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn known(what: &str, name: &str, names: &[&str]) -> Result<(), String> {
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("unknown {what} {name:?}{}; known: {}", hint(name, names.iter().copied()), names.join(", ")))
 }
 
 fn is_test(before: &[Token]) -> bool {

@@ -45,6 +45,12 @@ pub async fn wait(client: &Client, destinations: &[String], record: &Record, wit
             for row in open.iter().take(10) {
                 text.push_str(&format!("  {}\n", explain(client, row.get(0), row.get(1)).await));
             }
+            if let Some(row) = open.first() {
+                let lane = "select coalesce(string_agg(p::text, E'\\n  ' order by p.seq), '-') from (
+                                select * from postback.pending where destination = $1 and order_ref = $2 order by seq limit 5) p";
+                let lane: String = client.query_one(lane, &[&row.get::<_, &str>(0), &row.get::<_, &str>(3)]).await.expect("its lane").get(0);
+                text.push_str(&format!("the lane of the first begins with\n  {lane}\n"));
+            }
             panic!("{text}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
