@@ -89,6 +89,7 @@ clean_up() {
   trap '' INT TERM HUP
   set +e
   kill -TERM -- "-$body" 2> /dev/null
+  kill -CONT -- "-$body" 2> /dev/null
   for ((try = 0; try < 300; try++)); do kill -0 -- "-$body" 2> /dev/null || break; sleep 0.05; done
   kill -KILL -- "-$body" 2> /dev/null
   if [ -f "$dir/data/postmaster.pid" ]; then
@@ -324,7 +325,7 @@ everything() {
 
   load
   title 'What each platform got'
-  "$pg/psql" -qX -d "$admin_url" -P footer=off -P border=0 -c 'table demo.summary' -c 'table demo.why'
+  "$pg/psql" -qX -d "$admin_url" -P pager=off -P footer=off -P border=0 -c 'table demo.summary' -c 'table demo.why'
   [ -z "${POSTBACKD_DEMO_FORGE:-}" ] || [ "$POSTBACKD_DEMO_FORGE" = each ] || forge "$POSTBACKD_DEMO_FORGE"
   title 'Promises'
   judge
