@@ -26,7 +26,7 @@ pub use secret::SecretMode;
 pub use crate::outbox::connect::Database;
 use crate::{
     destination::{Destination, Route},
-    words::{duration, nearest},
+    words::duration,
 };
 use section::{Document, Section};
 
@@ -58,8 +58,6 @@ pub struct Config {
 pub struct Daemon {
     /// Who this is: the host's name, unless several run on one host.
     pub instance: String,
-    /// The name that the database must bear, so that a copy of it does not send.
-    pub expect: Option<String>,
     /// An event is sent when it was ingested that long ago.
     pub settle: Duration,
     /// What ends a wait for commits.
@@ -72,10 +70,6 @@ pub struct Daemon {
     pub fence: Duration,
     /// After SIGTERM: how long requests in flight may take to end.
     pub drain: Duration,
-    /// The destinations that this machine serves; `None`: all.
-    pub destinations: Option<Vec<String>>,
-    /// The standby that must have a commit before it is sent.
-    pub durable: Option<String>,
     /// How long personal data and finished rows are kept.
     pub retention: Duration,
 }
@@ -127,12 +121,6 @@ impl Config {
     /// Checks a text that came from `file`; relative paths in it are below the file's directory.
     pub fn parse(text: &str, file: &Path, mode: SecretMode, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
         Self::read(text, file, mode, env, |_| ())
-    }
-
-    /// The destinations that this machine serves.
-    pub fn served(&self) -> impl Iterator<Item = &Arc<Destination>> {
-        let names = self.daemon.destinations.as_ref();
-        self.destinations.iter().filter(move |to| names.is_none_or(|names| names.iter().any(|name| **name == *to.name)))
     }
 
     /// Changes when anything of a destination does, secrets and certificates included. Only to be compared, never shown.
@@ -192,10 +180,6 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
-    for name in daemon.destinations.iter().flatten().filter(|name| !tables.iter().any(|(known, _)| known == *name)) {
-        let hint = nearest(name, tables.iter().map(|(name, _)| name.as_str())).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        root.problem("daemon.destinations", format!("there is no [destination.{name}]{hint}"));
-    }
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
     Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new(), fingerprints })
@@ -229,7 +213,6 @@ fn daemon(table: Section<'_>) -> Daemon {
     const DAY: Duration = Duration::from_secs(86_400);
     let daemon = Daemon {
         instance: table.text("instance").unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
-        expect: table.text("expect"),
         settle: table.duration("settle", 10 * S, Duration::ZERO..=3600 * S),
         wake: table.choice("wake", &[("poll", Wake::Poll), ("listen", Wake::Listen)]).unwrap_or_default(),
         poll: table.duration("poll", 5 * MS, MS..=S),
@@ -238,8 +221,6 @@ fn daemon(table: Section<'_>) -> Daemon {
         // hiccup, more would let two owners send.
         fence: table.duration("fence", 3 * S, 2 * S..=4 * S),
         drain: table.duration("drain", 10 * S, S..=600 * S),
-        destinations: table.texts("destinations"),
-        durable: table.text("durable"),
         retention: table.duration("retention", 120 * DAY, DAY..=3650 * DAY),
     };
     if daemon.poll > daemon.poll_idle {

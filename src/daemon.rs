@@ -269,7 +269,7 @@ impl Fleet {
     /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
     /// drained first, so that nothing is sent twice.
     async fn apply(&mut self, config: &Config) -> Result<(), Error> {
-        let wanted: Vec<Arc<Destination>> = config.served().cloned().collect();
+        let wanted: Vec<Arc<Destination>> = config.destinations.clone();
         // Every client is made before anything is stopped: a bad one leaves all as it was.
         let mut clients = HashMap::new();
         for to in &wanted {

@@ -45,7 +45,8 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     let again = Again { common: common.clone(), log: config.log.clone() };
     tokio::spawn(listen(heard, stop.clone(), again, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
-    daemon::run(config, Signals { stop, reload: reloads }).await?;
+    // On the heap: it holds the whole daemon.
+    Box::pin(daemon::run(config, Signals { stop, reload: reloads })).await?;
     tracing::info!("stopped; everything in flight is settled or will be taken up again");
     Ok(Exit::Done)
 }

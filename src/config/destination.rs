@@ -61,6 +61,10 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         }
     }
     let mode = table.choice("mode", &[("live", Mode::Live), ("test", Mode::Test), ("shadow", Mode::Shadow)]).unwrap_or_default();
+    // The generic postback, the only platform so far, has no test mode; sending live where "test" is asked for would cost money.
+    if mode == Mode::Test {
+        table.problem("mode", "platform \"postback\" has no test mode; use \"shadow\" to build requests and send nothing".to_owned());
+    }
     let start = start(table);
     let was = table.text("was");
     let basis = table.choice("value", &BASES).unwrap_or_default();

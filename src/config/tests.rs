@@ -132,11 +132,8 @@ fn messages_of_the_file_and_of_the_daemon() {
         ("poll = \"600ms\"", "test.toml:4: daemon.poll: 600ms is longer than poll_idle (50ms)"),
         ("fence = \"5s\"", "5s is not between 2s and 4s"),
         ("wake = \"notify\"", "\"notify\" is none of poll, listen"),
-        ("destinations = [\"x\"]", "there is no [destination.x]"),
-        ("destinations = \"x\"", "a list is needed here"),
-        ("destinations = [1]", "every entry of the list"),
-        ("expect = \"\"", "it is empty"),
-        ("expect = true", "a text in quotes is needed here, not true or false"),
+        ("instance = \"\"", "it is empty"),
+        ("instance = true", "a text in quotes is needed here, not true or false"),
     ] {
         let problems = parse(&format!("{DATABASE}[daemon]\n{keys}")).expect_err(keys).to_string();
         assert!(problems.contains(want), "{keys}\n{problems}");
@@ -199,7 +196,7 @@ fn the_digest_follows_what_shapes_a_request_and_nothing_else() {
     for same in ["per_second = 5", "[destination.d.retry]\nfirst = \"1s\"", "proxy = { env = \"TRACKER_PROXY\" }"] {
         assert_eq!(plain.digest, good(same).digest, "{same}");
     }
-    for other in ["value = \"net\"", "mode = \"test\""] {
+    for other in ["value = \"net\"", "mode = \"shadow\""] {
         assert_ne!(plain.digest, good(other).digest, "{other}");
     }
 }

@@ -294,10 +294,8 @@ impl Book {
         match fate {
             Fate::Done => self.remove(seq),
             Fate::Again(due) => {
-                if let Some(item) = self.items.get_mut(&seq) {
-                    if item.row.is_some() {
-                        item.event = None;
-                    }
+                if let Some(item) = self.items.get_mut(&seq).filter(|item| item.row.is_some()) {
+                    item.event = None;
                 }
                 self.give_back(seq, Some(due));
             }
