@@ -18,7 +18,7 @@ use serde_json::Value;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     NOW.parse().expect("a time")
 }
 

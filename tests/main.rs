@@ -18,3 +18,4 @@ mod shop_beside;
 mod sql_api;
 
 mod golden;
+mod injection;

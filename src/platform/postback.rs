@@ -11,6 +11,8 @@ mod presets;
 mod settings;
 
 use jiff::Timestamp;
+/// First parts of all macros that a template may use.
+pub use macros::KNOWN as MACROS;
 pub use settings::Settings;
 
 use super::Refusal;

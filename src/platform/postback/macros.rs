@@ -17,7 +17,7 @@ use crate::{
 pub(super) type Macros = BTreeMap<String, Value>;
 
 /// First parts of all macros.
-pub(super) const KNOWN: [&str; 50] = [
+pub const KNOWN: [&str; 50] = [
     "click_id",
     "order_id",
     "event_id",
