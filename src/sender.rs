@@ -246,6 +246,7 @@ impl Sender {
                 tries: u32::try_from(row.attempts).unwrap_or(0),
                 maybe_sent: self.former.rows.contains(&row.seq),
                 row: Some(row.state),
+                row_is_durable: true,
                 due: wait.map(|wait| now + wait.unsigned_abs()),
                 busy: self.has_answer_or_wire(row.seq),
                 since: now,
@@ -412,6 +413,7 @@ impl Sender {
                 tries: u32::try_from(tries).unwrap_or(u32::MAX),
                 maybe_sent: entry.seq <= self.former.up_to,
                 row: None,
+                row_is_durable: false,
                 due: None,
                 busy: self.has_answer_or_wire(entry.seq),
                 since: now,
@@ -454,6 +456,11 @@ impl Sender {
         let Some((batch, place)) = works.writing.take() else { return };
         desk.seq = place.to;
         desk.horizon = place.horizon;
+        for (seq, row) in &batch.marks.pending {
+            if row.is_some() {
+                desk.book.row_is_durable(*seq);
+            }
+        }
         for (seq, fate) in batch.fates {
             desk.book.apply(seq, fate);
         }
@@ -495,14 +502,13 @@ impl Sender {
         // These say that the request was not taken; nothing else does. A 503 without a time may come from a gateway.
         let refused = |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some();
         let maybe_arrived = reached && !back.reply.as_ref().is_ok_and(refused);
-        let breaker_closed = self.breaker.state(now) == "closed";
         for (sent, outcome) in back.batch.iter().zip(outcomes) {
             for seq in sent.all() {
                 // An answer that comes in a later session finds its entry waiting there.
                 desk.book.hold(seq);
             }
             let answered = Answered { sent, outcome, reached, maybe_arrived, status, took: back.took };
-            desk.settle(&self.to, answered, breaker_closed, rand::random(), now);
+            desk.settle(&self.to, answered, rand::random(), now);
         }
         desk.batch.backs.push(back);
     }

@@ -37,6 +37,8 @@ pub struct Item {
     pub maybe_sent: bool,
     /// Its row in `pending`.
     pub row: Option<Waiting>,
+    /// That row is durable: a process that comes after this one will know that it may have been sent.
+    pub row_is_durable: bool,
     /// Not before then.
     pub due: Option<Instant>,
     /// Judged, on the wire, or its mark is not durable yet.
@@ -207,13 +209,13 @@ impl Book {
 
     /// Within the horizon, or with a row that says that it may be sent; and nothing of its lane is still to be read before it.
     fn may_begin(&self, seq: i64, horizon: i64) -> bool {
-        seq <= self.read && (seq <= horizon || self.items.get(&seq).is_some_and(|item| item.row.is_some()))
+        seq <= self.read && (seq <= horizon || self.items.get(&seq).is_some_and(|item| item.row_is_durable))
     }
 
     /// Refunds right behind the front `seq`, which are then busy too: a restatement says them all at once.
     pub fn take_followers(&mut self, seq: i64, horizon: i64) -> Vec<i64> {
         let Some(queue) = self.items.get(&seq).and_then(|item| self.lanes.get(&item.lane)) else { return Vec::new() };
-        let may = |item: &Item| item.seq <= horizon || item.row.is_some();
+        let may = |item: &Item| item.seq <= horizon || item.row_is_durable;
         let takes_back = |item: &Item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back);
         let takes_back = |seq: &&i64| self.items.get(*seq).is_some_and(|item| may(item) && takes_back(item));
         let followers: Vec<i64> = queue.iter().skip(1).take_while(takes_back).copied().collect();
@@ -286,6 +288,13 @@ impl Book {
                 let behind: Vec<i64> = queue.iter().skip(1).filter(|seq| self.items.get(seq).is_some_and(|i| i.row.is_none())).copied().collect();
                 self.stuck.extend(behind);
             }
+        }
+    }
+
+    /// The row given to it is durable.
+    pub fn row_is_durable(&mut self, seq: i64) {
+        if let Some(item) = self.items.get_mut(&seq) {
+            item.row_is_durable = item.row.is_some();
         }
     }
 
@@ -365,6 +374,7 @@ mod tests {
             tries: 0,
             maybe_sent: false,
             row: None,
+            row_is_durable: false,
             due: None,
             busy: false,
             since: now,
@@ -410,6 +420,8 @@ mod tests {
         book.add(item(7, "b", now));
         assert_eq!(book.take(9, 5), [1]);
         book.set_row(7, Some(Waiting::Held));
+        assert_eq!(book.take(9, 5), [] as [i64; 0], "its row is not durable yet");
+        book.row_is_durable(7);
         assert_eq!(book.take(9, 5), [7], "its row says that it may be sent");
     }
 

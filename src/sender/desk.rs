@@ -198,7 +198,7 @@ impl Desk {
     }
 
     /// Turns a verdict into marks and fates. `jitter` in [0, 1).
-    pub fn settle(&mut self, to: &Destination, answered: Answered<'_>, breaker_closed: bool, jitter: f64, now: Instant) {
+    pub fn settle(&mut self, to: &Destination, answered: Answered<'_>, jitter: f64, now: Instant) {
         let Answered { sent, outcome, reached, maybe_arrived, status, took } = answered;
         let seq = sent.seq;
         let resend = to.platform.facts().resend;
@@ -232,7 +232,7 @@ impl Desk {
                         }
                         self.retry_row(seq, &why, status, took);
                         for seq in sent.all() {
-                            self.wait(seq, Waiting::Retrying, wait, why.clone(), breaker_closed, now);
+                            self.wait(seq, Waiting::Retrying, wait, why.clone(), true, now);
                         }
                     }
                 }
