@@ -65,7 +65,7 @@ pub struct Common {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", env = "POSTBACKD_CONFIG", default_value = DEFAULT_FILE)]
     config: PathBuf,
-    /// The database, instead of the configuration's [database] url
+    /// The database, instead of the configuration's database.url
     #[arg(long, global = true, value_name = "URL", env = "POSTBACKD_URL", hide_env_values = true)]
     url: Option<String>,
     /// One JSON document instead of tables

@@ -34,7 +34,7 @@
 //!   was last seen. No row means that somebody else was there: everything cached is thrown away and read again.
 //! - An order's events at one destination are worked one at a time, in stream order; the next begins when the former's mark is
 //!   durable.
-//! - Nothing is put on the wire above the position's horizon, unless a row of `pending` says that it might be.
+//! - Nothing is put on the wire above the position's horizon: a restart looks no further for what may have been sent.
 //! - No lock and no transaction is held while HTTP runs. Every request has a deadline, every buffer a bound.
 //! - Payloads, queries, bodies and secrets are never logged.
 

@@ -112,7 +112,8 @@ async fn done<T>(work: &mut Work<T>) -> Result<T, DbError> {
 /// the daemon is away can still be annulled.
 async fn leave(desk: &Desk, destination: &str) -> Result<(), DbError> {
     let db = desk.session.pool.get().await?;
-    let place = Move { horizon: desk.book.position(), ..desk.next_move(0) };
+    // What was done out of order lies behind the position, and its attempts are looked for up to the horizon.
+    let place = Move { horizon: desk.book.position().max(desk.highest_done), ..desk.next_move(0) };
     crate::outbox::complete::complete(&db, destination, place, &Marks::default()).await
 }
 
@@ -225,6 +226,7 @@ impl Sender {
             horizon: claimed.horizon,
             stopped: claimed.paused || claimed.halted.is_some(),
             recorded_up_to: claimed.old_horizon,
+            highest_done: claimed.old_horizon,
             book: Book::at(0),
             batch: Batch::default(),
             first_mark: None,
@@ -246,7 +248,6 @@ impl Sender {
                 tries: u32::try_from(row.attempts).unwrap_or(0),
                 maybe_sent: self.former.rows.contains(&row.seq),
                 row: Some(row.state),
-                row_is_durable: true,
                 due: wait.map(|wait| now + wait.unsigned_abs()),
                 busy: self.has_answer_or_wire(row.seq),
                 since: now,
@@ -413,7 +414,6 @@ impl Sender {
                 tries: u32::try_from(tries).unwrap_or(u32::MAX),
                 maybe_sent: entry.seq <= self.former.up_to,
                 row: None,
-                row_is_durable: false,
                 due: None,
                 busy: self.has_answer_or_wire(entry.seq),
                 since: now,
@@ -456,11 +456,6 @@ impl Sender {
         let Some((batch, place)) = works.writing.take() else { return };
         desk.seq = place.to;
         desk.horizon = place.horizon;
-        for (seq, row) in &batch.marks.pending {
-            if row.is_some() {
-                desk.book.row_is_durable(*seq);
-            }
-        }
         for (seq, fate) in batch.fates {
             desk.book.apply(seq, fate);
         }

@@ -37,8 +37,6 @@ pub struct Item {
     pub maybe_sent: bool,
     /// Its row in `pending`.
     pub row: Option<Waiting>,
-    /// That row is durable: a process that comes after this one will know that it may have been sent.
-    pub row_is_durable: bool,
     /// Not before then.
     pub due: Option<Instant>,
     /// Judged, on the wire, or its mark is not durable yet.
@@ -187,8 +185,7 @@ impl Book {
         self.timers.first().map(|timer| timer.0)
     }
 
-    /// Fronts that may be judged now, in stream order, at most `room`; they are busy from here on. Entries beyond `horizon`
-    /// must not go on the wire unless a row of `pending` says that they might.
+    /// Fronts that may be judged now, in stream order, at most `room`; they are busy from here on. Nothing beyond `horizon`.
     pub fn take(&mut self, room: usize, horizon: i64) -> Vec<i64> {
         let may = |seq: &&i64| self.may_begin(**seq, horizon);
         let taken: Vec<i64> = self.ready.iter().filter(may).take(room).copied().collect();
@@ -207,17 +204,16 @@ impl Book {
         self.ready.iter().any(|seq| self.may_begin(*seq, horizon))
     }
 
-    /// Within the horizon, or with a row that says that it may be sent; and nothing of its lane is still to be read before it.
+    /// Within the horizon (a restart looks no further for what was sent), and nothing of its lane is still to be read before it.
     fn may_begin(&self, seq: i64, horizon: i64) -> bool {
-        seq <= self.read && (seq <= horizon || self.items.get(&seq).is_some_and(|item| item.row_is_durable))
+        seq <= self.read && seq <= horizon
     }
 
     /// Refunds right behind the front `seq`, which are then busy too: a restatement says them all at once.
     pub fn take_followers(&mut self, seq: i64, horizon: i64) -> Vec<i64> {
         let Some(queue) = self.items.get(&seq).and_then(|item| self.lanes.get(&item.lane)) else { return Vec::new() };
-        let may = |item: &Item| item.seq <= horizon || item.row_is_durable;
         let takes_back = |item: &Item| !item.busy && item.cause.is_none() && item.kind.is_some_and(Kind::takes_back);
-        let takes_back = |seq: &&i64| self.items.get(*seq).is_some_and(|item| may(item) && takes_back(item));
+        let takes_back = |seq: &&i64| self.items.get(*seq).is_some_and(|item| item.seq <= horizon && takes_back(item));
         let followers: Vec<i64> = queue.iter().skip(1).take_while(takes_back).copied().collect();
         for seq in &followers {
             self.stuck.remove(seq);
@@ -288,13 +284,6 @@ impl Book {
                 let behind: Vec<i64> = queue.iter().skip(1).filter(|seq| self.items.get(seq).is_some_and(|i| i.row.is_none())).copied().collect();
                 self.stuck.extend(behind);
             }
-        }
-    }
-
-    /// The row given to it is durable.
-    pub fn row_is_durable(&mut self, seq: i64) {
-        if let Some(item) = self.items.get_mut(&seq) {
-            item.row_is_durable = item.row.is_some();
         }
     }
 
@@ -374,7 +363,6 @@ mod tests {
             tries: 0,
             maybe_sent: false,
             row: None,
-            row_is_durable: false,
             due: None,
             busy: false,
             since: now,
@@ -413,16 +401,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_beyond_the_horizon_without_a_row() {
+    fn nothing_beyond_the_horizon() {
         let now = Instant::now();
         let mut book = Book::at(0);
         book.add(item(1, "a", now));
         book.add(item(7, "b", now));
         assert_eq!(book.take(9, 5), [1]);
         book.set_row(7, Some(Waiting::Held));
-        assert_eq!(book.take(9, 5), [] as [i64; 0], "its row is not durable yet");
-        book.row_is_durable(7);
-        assert_eq!(book.take(9, 5), [7], "its row says that it may be sent");
+        assert_eq!(book.take(9, 5), [] as [i64; 0], "once done it would leave no trace that a restart looks for");
+        assert_eq!(book.take(9, 7), [7]);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Desk {
     pub horizon: i64,
     /// Attempts may be recorded for entries behind the position up to here: what was done out of order.
     pub recorded_up_to: i64,
+    /// The highest entry that has an attempt of this session.
+    pub highest_done: i64,
     /// Paused, halted, or to drain.
     pub stopped: bool,
     /// The entries.
@@ -120,6 +122,7 @@ impl Desk {
             self.batch.marks.decided_anew.push(item.event_id);
         }
         self.batch.marks.attempts.push(attempt);
+        self.highest_done = self.highest_done.max(seq);
         self.batch.fates.push((seq, Fate::Done));
         // Decided, though perhaps never taken: nobody may judge it again while its mark is on the way.
         self.book.hold(seq);
