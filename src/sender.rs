@@ -227,6 +227,7 @@ impl Sender {
             stopped: claimed.paused || claimed.halted.is_some(),
             recorded_up_to: claimed.old_horizon,
             highest_done: claimed.old_horizon,
+            ended_unread: HashSet::new(),
             book: Book::at(0),
             batch: Batch::default(),
             first_mark: None,
@@ -396,7 +397,7 @@ impl Sender {
         for entry in page.iter() {
             desk.book.read_up_to(entry.seq);
             let here = entry.only.as_ref().is_none_or(|only| only.iter().any(|name| **name == *self.to.name));
-            if !here {
+            if desk.ended_unread.remove(&entry.seq) || !here {
                 continue;
             }
             let rows = recorded.get(&entry.event_id).map_or(&[][..], Vec::as_slice);

@@ -1,6 +1,7 @@
 //! A destination's part of a session: its book, what is to be written next, and how verdicts become marks and fates.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,6 +54,9 @@ pub struct Desk {
     pub recorded_up_to: i64,
     /// The highest entry that has an attempt of this session.
     pub highest_done: i64,
+    /// Entries that ended before the reader came to them (they had a row): a page under way may have been read before their marks
+    /// were durable, and must not bring them back.
+    pub ended_unread: HashSet<i64>,
     /// Paused, halted, or to drain.
     pub stopped: bool,
     /// The entries.
@@ -123,6 +127,9 @@ impl Desk {
         }
         self.batch.marks.attempts.push(attempt);
         self.highest_done = self.highest_done.max(seq);
+        if seq > self.book.read() {
+            self.ended_unread.insert(seq);
+        }
         self.batch.fates.push((seq, Fate::Done));
         // Decided, though perhaps never taken: nobody may judge it again while its mark is on the way.
         self.book.hold(seq);
