@@ -113,7 +113,11 @@ impl From<ConnectError> for Ended {
 /// One session, from waiting for the lock to losing or releasing it.
 async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
     let (lock, _) = connect::connect(&config.database, "owner").await?;
-    schema::require(&lock).await.map_err(|error| Ended::Fatal(error.into()))?;
+    schema::require(&lock).await.map_err(|error| match error {
+        // The connection went away while it was asked: that is no verdict on the schema.
+        schema::SchemaError::Database(lost) => Ended::Database(lost),
+        verdict => Ended::Fatal(verdict.into()),
+    })?;
     owner::prepare(&lock).await?;
     let mut told = false;
     while !owner::try_lock(&lock).await? {
