@@ -7,6 +7,7 @@
 pub mod filters;
 pub mod place;
 pub mod scan;
+mod strict;
 pub mod values;
 
 use std::sync::Arc;

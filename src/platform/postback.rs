@@ -54,6 +54,8 @@ impl Settings {
 
 /// Longest URL that every server and proxy is known to take.
 const URL_SAFE: usize = 2_048;
+/// Longest URL that the HTTP client can put on a request line.
+const URL_MAX: usize = 65_534;
 
 pub(super) fn request(settings: &Settings, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
     let [delivery] = batch else { return Err(Refusal::Dead("a postback takes one event per request".into())) };
@@ -108,6 +110,12 @@ fn build(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) 
     }
     if request.method == Method::Get && !request.body.is_empty() {
         return Err(Refusal::Dead("a GET has no body".into()));
+    }
+    if request.url.len() > URL_MAX {
+        let length = request.url.len();
+        return Err(Refusal::Dead(format!(
+            "url: {length} characters long, and {URL_MAX} is the most that can be sent; cut values with | truncate(200)"
+        )));
     }
     Ok(request)
 }

@@ -59,7 +59,7 @@ pub fn install(env: &mut Environment<'static>) {
     text(env, "trim", |text| text.trim().to_owned());
     text(env, "urlencode", super::place::encode);
     text(env, "base64", |text| STANDARD.encode(text));
-    text(env, "email", |text| text.trim().to_lowercase());
+    text(env, "email", email);
     text(env, "phone", phone);
     env.add_filter("replace", |value: Value, from: String, to: String| on_text(value, |text| Ok(text.replace(&from, &to).into())));
     env.add_filter("truncate", |value: Value, length: usize| on_text(value, |text| Ok(text.chars().take(length).collect::<String>().into())));
@@ -74,7 +74,10 @@ pub fn install(env: &mut Environment<'static>) {
     env.add_test("above", |value: Value, than: Value| compare(&value, &than, |a, b| a > b));
     env.add_test("below", |value: Value, than: Value| compare(&value, &than, |a, b| a < b));
     env.add_test("equal", |value: Value, to: Value| compare(&value, &to, |a, b| a == b));
-    env.add_test("in", |value: Value, list: Value| -> Result<bool, Error> { Ok(list.try_iter()?.any(|item| printed(&item) == printed(&value))) });
+    env.add_test("in", |value: Value, list: Value| -> Result<bool, Error> {
+        // What is missing holds nothing.
+        if is_empty(&list) { Ok(false) } else { Ok(list.try_iter()?.any(|item| printed(&item) == printed(&value))) }
+    });
 }
 
 fn printed(value: &Value) -> String {
@@ -89,8 +92,13 @@ fn text(env: &mut Environment<'static>, name: &'static str, change: fn(&str) -> 
     env.add_filter(name, move |value: Value| on_text(value, |text| Ok(change(text).into())));
 }
 
+/// Trimmed, in lower case.
+pub fn email(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
 /// `+` and digits, `00` in front read as `+`; a national number stays national.
-fn phone(text: &str) -> String {
+pub fn phone(text: &str) -> String {
     let text = text.trim();
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     match digits.strip_prefix("00") {
@@ -188,12 +196,28 @@ pub fn hmac(algorithm: &str, key: &str, text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// A digest of a text.
+pub type Digester = fn(&str) -> Vec<u8>;
+
+/// SHA-256.
+pub fn sha256(text: &str) -> Vec<u8> {
+    sha2::Sha256::digest(text).to_vec()
+}
+
+/// SHA-1.
+pub fn sha1(text: &str) -> Vec<u8> {
+    sha1::Sha1::digest(text).to_vec()
+}
+
+/// MD5.
+pub fn md5(text: &str) -> Vec<u8> {
+    md5::Md5::digest(text).to_vec()
+}
+
 fn digests(env: &mut Environment<'static>) {
-    env.add_filter("sha256", |value: Value, as_: Option<String>| {
-        on_text(value, |text| encoded(&sha2::Sha256::digest(text.as_bytes()), as_.as_deref()))
-    });
-    env.add_filter("sha1", |value: Value, as_: Option<String>| on_text(value, |text| encoded(&sha1::Sha1::digest(text.as_bytes()), as_.as_deref())));
-    env.add_filter("md5", |value: Value, as_: Option<String>| on_text(value, |text| encoded(&md5::Md5::digest(text.as_bytes()), as_.as_deref())));
+    for (name, digest) in [("sha256", sha256 as Digester), ("sha1", sha1), ("md5", md5)] {
+        env.add_filter(name, move |value: Value, as_: Option<String>| on_text(value, |text| encoded(&digest(text), as_.as_deref())));
+    }
     for (name, algorithm) in [("hmac_sha256", "sha256"), ("hmac_sha1", "sha1"), ("hmac_md5", "md5")] {
         env.add_filter(name, move |value: Value, key: Value, as_: Option<String>| {
             if key.downcast_object_ref::<Missing>().is_some() || is_empty(&key) {
@@ -209,14 +233,14 @@ fn date(value: Value, format: String, zone: Option<String>) -> Answer {
     on_text(value, |text| {
         let at: Timestamp = text.parse().map_err(|_| bad("date needs a time macro, e.g. time | date(..)"))?;
         let zone = match zone {
-            Some(name) => TimeZone::get(&name).map_err(|_| bad(format!("there is no time zone {name:?}")))?,
+            Some(name) => TimeZone::get(&name).map_err(|_| bad("there is no such time zone; write one like Europe/Berlin"))?,
             None => TimeZone::UTC,
         };
         let mut out = String::new();
         let mut writer = jiff::fmt::StdFmtWrite(&mut out);
         jiff::fmt::strtime::BrokenDownTime::from(&at.to_zoned(zone))
             .format(&format, &mut writer)
-            .map_err(|_| bad(format!("the date format {format:?} cannot be read (strftime)")))?;
+            .map_err(|_| bad("the date format cannot be read; it is written as for strftime, e.g. %Y-%m-%d"))?;
         Ok(out.into())
     })
 }
@@ -249,6 +273,9 @@ mod tests {
             ("{{ big | number }}", "1234567890123456789.01"),
             ("{{ big | minor('KWD') }}", "1234567890123456789010"),
             ("{{ 'y' if big is above('1234567890123456789.009') else 'n' }}", "y"),
+            ("{{ '79228162514264337593543950335' | decimal(12) }}", "79228162514264337593543950335.000000000000"),
+            ("{{ '-0.001' | decimal(2) }} {{ '7' | decimal(0) }}", "0.00 7"),
+            ("{{ 'y' if 'a' is in(nothing) else 'n' }}", "n"),
             ("{{ list | join('|') }}", "a|b"),
             ("{{ time | date('%d.%m.%Y %H:%M', 'Europe/Berlin') }}", "02.03.2026 00:30"),
             ("{{ mail | email }}", "a@b.c"),

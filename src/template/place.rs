@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{CLOSE, Fault, OPEN, scan};
+use super::{CLOSE, Fault, OPEN, scan, strict};
 
 /// Everything but the unreserved characters of RFC 3986: right in path segments, query and form values alike.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -130,7 +130,7 @@ fn finish(out: String, place: Place) -> Result<String, Fault> {
                 Err(error) => Err(Fault::Bad(format!("the URL cannot be read: {error}"))),
             }
         }
-        Place::Json if serde_json::from_str::<serde::de::IgnoredAny>(&out).is_err() => Err(Fault::Bad("the body is not JSON once rendered".into())),
+        Place::Json => strict::check(&out).map(|()| out).map_err(|why| Fault::Bad(why.into())),
         Place::Header if out.chars().any(char::is_control) => Err(Fault::Bad("a header value holds control characters".into())),
         _ => Ok(out),
     }

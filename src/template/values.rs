@@ -36,7 +36,14 @@ impl Num {
 pub fn fixed(amount: Decimal, digits: u32) -> String {
     let rounded = money::round(amount, digits);
     let rounded = if rounded.is_zero() { Decimal::ZERO } else { rounded };
-    format!("{rounded:.*}", digits as usize)
+    // Zeros are written here: rust_decimal panics when it is asked for more digits than fit beside a number of 29.
+    let mut text = rounded.to_string();
+    let missing = digits.saturating_sub(rounded.scale()) as usize;
+    if rounded.scale() == 0 && missing > 0 {
+        text.push('.');
+    }
+    text.extend(std::iter::repeat_n('0', missing));
+    text
 }
 
 impl Object for Num {

@@ -11,13 +11,16 @@ use crate::{
     delivery::{Delivery, RefundShape, Refunding, Said},
     event::{Event, Kind, Object, decimal},
     money::{Currency, micros, minor_units},
-    template::values::{Missing, Needed, Num, Part, from_json, missing},
+    template::{
+        filters,
+        values::{Missing, Needed, Num, Part, from_json, missing},
+    },
 };
 
 pub(super) type Macros = BTreeMap<String, Value>;
 
 /// First parts of all macros.
-pub const KNOWN: [&str; 50] = [
+pub const KNOWN: [&str; 54] = [
     "click_id",
     "order_id",
     "event_id",
@@ -46,7 +49,11 @@ pub const KNOWN: [&str; 50] = [
     "time_sql",
     "now",
     "now_unix",
+    "now_s",
     "now_ms",
+    "now_us",
+    "now_iso",
+    "now_sql",
     "coupon",
     "quantity",
     "customer_status",
@@ -197,10 +204,15 @@ pub(super) fn of(settings: &Settings, form: &Form, delivery: &Delivery, now: Tim
     goods(&mut put, settings, event, refund, currency);
     put("customer_status", optional("customer_status", new_customer(event, refund).map(|new| if new { "new" } else { "returning" }.into())));
     put("country", from_json("country", who.get("country").unwrap_or(&serde_json::Value::Null), needed));
-    for (name, key, how) in
-        [("sha256_email", "email", "sha256"), ("sha256_phone", "phone", "sha256"), ("md5_email", "email", "md5"), ("sha1_email", "email", "sha1")]
-    {
-        put(name, optional(name, who.get(key).and_then(|text| hashed(text.as_str()?, key, how)).map(Value::from)));
+    let hashes = [
+        ("sha256_email", "email", filters::email as fn(&str) -> String, filters::sha256 as filters::Digester),
+        ("sha256_phone", "phone", filters::phone, filters::sha256),
+        ("md5_email", "email", filters::email, filters::md5),
+        ("sha1_email", "email", filters::email, filters::sha1),
+    ];
+    for (name, key, normal, digest) in hashes {
+        let text = who.get(key).and_then(serde_json::Value::as_str).map(normal).filter(|text| !text.is_empty());
+        put(name, optional(name, text.map(|text| hex::encode(digest(&text)).into())));
     }
     put("purchase", purchase(settings, purchase_said, delivery, refund));
     put("answer", from_json("answer", refund.and_then(|refund| refund.answer.as_ref()).unwrap_or(&serde_json::Value::Null), needed));
@@ -214,12 +226,6 @@ pub(super) fn of(settings: &Settings, form: &Form, delivery: &Delivery, now: Tim
 
 fn texts<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Object {
     pairs.map(|(key, text)| (key.clone(), serde_json::Value::from(text.as_str()))).collect()
-}
-
-fn hashed(text: &str, key: &str, how: &str) -> Option<String> {
-    let source = format!("{{{{ x | {key} | {how} }}}}");
-    let template = crate::template::Template::compile(&source, crate::template::Place::Value).ok()?;
-    template.render(&minijinja::context! { x => text }).ok()
 }
 
 fn times(prefix: &str, at: Timestamp) -> Vec<(String, Value)> {
@@ -324,4 +330,23 @@ pub(super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
     let refund_ref = kind.takes_back().then(|| "R-1".to_owned());
     let event = Event { id: 1, kind, reference: "1001".into(), refund_ref, value, currency, who: who.clone(), more, occurred_at: at };
     Delivery { event: Arc::new(event), event_id: format!("{kind}-1001"), generation: 1, who, said, refund, attempt: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_there() {
+        let table = "url = 'https://t.example/'\nrefunds = 'event'".parse().expect("TOML");
+        let settings = Settings::parse(&table, &|_| Err(String::new())).expect("settings");
+        for kind in [Kind::Purchase, Kind::Refund] {
+            let macros = of(&settings, settings.form(kind).expect("a form"), &sample(&settings, kind), Timestamp::UNIX_EPOCH);
+            // `status` is rendered by the template of that name, `loop` exists inside {% for %}.
+            let there: BTreeSet<&str> = macros.keys().map(String::as_str).chain(["status", "loop"]).collect();
+            assert_eq!(there, KNOWN.into_iter().collect(), "{kind}");
+        }
+    }
 }
