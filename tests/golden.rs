@@ -2,11 +2,11 @@
 //!
 //! `POSTBACKD_UPDATE_GOLDEN=1 cargo test golden` writes what is built now; read the difference before committing it.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use postbackd::{
-    delivery::{Delivery, Refunding, Said},
+    delivery::{Delivery, RefundShape, Refunding, Resend, Said},
     event::{Event, Kind, event_id},
     money::Currency,
     outcome::{Outcome, Reply},
@@ -36,7 +36,7 @@ fn amount(value: &Value) -> Decimal {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// `{"kind", "ref", "at", "payload", "refund": {total, remaining, full, purchase: {value, currency, at, click, name, more}, answer}}`
+/// `{"kind", "ref", "at", "payload", "refund": {amount (of a retract), total, remaining, full, purchase: {value, currency, at, click, name, more}, answer}}`
 pub fn delivery(case: &Value, settings: &Settings) -> Delivery {
     let kind: Kind = case["kind"].as_str().expect("kind").parse().expect("a kind");
     let reference = case["ref"].as_str().unwrap_or("1001");
@@ -52,7 +52,7 @@ pub fn delivered(event: Event, case: &Value, settings: &Settings) -> Delivery {
         let purchase = &refund["purchase"];
         Refunding {
             refund_ref: event.refund_ref.clone(),
-            amount: event.value.unwrap_or_default(),
+            amount: event.value.unwrap_or_else(|| amount(&refund["amount"])),
             total: amount(&refund["total"]),
             remaining: amount(&refund["remaining"]),
             full: refund["full"].as_bool().unwrap_or(false),
@@ -176,8 +176,45 @@ fn golden_mistakes_name_the_key_and_the_nearest_known_one() {
         ("preset = 'binom'\ndomain = 'a@b'", "domain", "host name"),
         ("refunds = 'none'", "url", "needs url"),
         ("url = 'https://t.example/'\nresend = 'sometimes'", "resend", "48h"),
+        ("url = 'https://t.example/'\nresend = '0h'", "resend", "48h"),
+        ("url = 'https://t.example/'\nresend = '99999999999999999999d'", "resend", "48h"),
+        ("url = 'https://t.example/'\nheaders = { 'X A' = '1' }", "headers.X A", "cannot be set"),
+        ("url = 'https://t.example/'\nauth = { header = { name = 'X:A', value = 'S' } }", "auth.header", "header name"),
+        ("url = 'https://t.example/'\nauth = { header = { name = 'Host', value = 'S' } }", "auth.header", "header name"),
+        ("url = 'https://t.example/'\nauth = { basic = { user = 'a:b', password = 'S' } }", "auth.basic", "colon"),
+        ("url = 'https://t.example/'\nauth = { bearer = 'S' }\nheaders = { authorization = 'x' }", "headers.authorization", "twice"),
+        ("url = 'https://t.example/'\nauth = { header = { name = 'X-A', value = 'S' } }\nlead.headers = { x-a = 'x' }", "headers.x-a", "twice"),
+        ("url = 'https://t.example/'\nsign = { key = 'S', name = 'X-A', in = 'header' }\nheaders = { X-a = 'x' }", "headers.X-a", "twice"),
+        ("url = 'https://t.example/'\nsign = { key = 'S', name = 'X:A', in = 'header' }", "sign.name", "header name"),
+        ("url = 'https://t.example/'\nsign = { key = 'S', name = 'X-A', in = 'header', prefix = 'ü' }", "sign.prefix", "header cannot carry"),
     ] {
         let error = settings(text).expect_err(text);
         assert!(error.starts_with(&format!("{key}:")) && error.contains(word), "{text}\n{error}");
     }
+}
+
+#[test]
+fn golden_facts() {
+    let facts = |text: &str| settings(&format!("url = 'https://t.example/'\n{text}")).expect(text).facts();
+    let within = |seconds| Resend::Within(Duration::from_secs(seconds));
+    for (text, resend) in [
+        ("", Resend::Never),
+        ("resend = 'never'", Resend::Never),
+        ("resend = 'safe'", Resend::Safe),
+        ("resend = '1m'", within(60)),
+        ("resend = '48h'", within(172_800)),
+        ("resend = '7d'", within(604_800)),
+    ] {
+        assert_eq!(facts(text).resend, resend, "{text}");
+    }
+    for (text, refund) in [
+        ("", RefundShape::None),
+        ("refunds = 'restate'", RefundShape::Restate),
+        ("refunds = 'cancel'", RefundShape::Cancel),
+        ("refunds = 'event'", RefundShape::Event),
+        ("refunds = 'negative'", RefundShape::Negative),
+    ] {
+        assert_eq!(facts(text).refund, refund, "{text}");
+    }
+    assert_eq!(facts("").batch_max, 1);
 }

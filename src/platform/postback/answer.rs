@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use regex::Regex;
 
-use crate::outcome::{Outcome, Reply, retry_after};
+use crate::outcome::{Outcome, Reply, by_status, retry_after};
 
 /// Parsed rules of one destination.
 #[derive(Clone, Debug)]
@@ -53,12 +53,8 @@ impl Judge {
                 Outcome::Rejected { why: format!("HTTP {status}, success_pattern did not match") }
             }
             _ if success => Outcome::Delivered { answer: self.kept(reply), note: None },
-            429 => Outcome::Retry { why: "HTTP 429".into(), after: retry_after(reply, now), throttled: true },
-            408 | 425 | 500..=599 => {
-                let after = retry_after(reply, now);
-                Outcome::Retry { why: format!("HTTP {status}"), after, throttled: after.is_some() }
-            }
-            _ => Outcome::Rejected { why: format!("HTTP {status}") },
+            200..=299 => Outcome::Rejected { why: format!("HTTP {status}, which is none of success") },
+            _ => by_status(reply, now),
         }
     }
 

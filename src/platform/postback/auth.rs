@@ -18,6 +18,15 @@ pub(super) enum Auth {
 }
 
 impl Auth {
+    /// The header that it sets.
+    pub(super) fn header(&self) -> Option<&str> {
+        match self {
+            Self::None | Self::Query { .. } => None,
+            Self::Basic { .. } | Self::Bearer(_) => Some("Authorization"),
+            Self::Header { name, .. } => Some(name),
+        }
+    }
+
     pub(super) fn apply(&self, request: &mut Request) {
         match self {
             Self::None => {}
@@ -45,6 +54,11 @@ pub(super) struct Sign {
 }
 
 impl Sign {
+    /// The header that it sets.
+    pub(super) fn header(&self) -> Option<&str> {
+        self.in_header.then_some(self.name.as_str())
+    }
+
     pub(super) fn apply(&self, request: &mut Request) {
         let over = if self.over_body { request.body.clone() } else { request.url.split_once('?').map_or("", |(_, query)| query).as_bytes().to_vec() };
         // The algorithm was checked when the settings were parsed.

@@ -161,12 +161,13 @@ impl Settings {
         let query = self.merged(table, own, kind, "query", Place::Value)?;
         let headers = self.merged(table, own, kind, "headers", Place::Header)?;
         for (name, _) in &headers {
-            let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-            if name.is_empty()
-                || !name.chars().all(token)
-                || ["host", "content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str())
-            {
+            if !can_be_set(name) {
                 return wrong(format!("headers.{name}"), "this header cannot be set here");
+            }
+            let proof =
+                self.auth.header().into_iter().chain(self.sign.as_ref().and_then(Sign::header)).find(|proof| proof.eq_ignore_ascii_case(name));
+            if let Some(proof) = proof {
+                return wrong(format!("headers.{name}"), format!("auth or sign sets {proof}, and it would be sent twice"));
             }
         }
         let body = self.body(table, own, kind)?;
@@ -346,9 +347,23 @@ fn field<'a>(table: &'a Table, name: &str, path: &str) -> Parsed<&'a Value> {
     table.get(name).map_or_else(|| wrong(path, format!("{name} is missing")), Ok)
 }
 
+/// A header's name by RFC 9110, and none that the HTTP client has to set.
+fn can_be_set(header: &str) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let own = ["host", "content-length", "transfer-encoding", "connection"];
+    !header.is_empty() && header.chars().all(token) && !own.contains(&header.to_ascii_lowercase().as_str())
+}
+
+fn in_header(value: &str) -> bool {
+    value.chars().all(|c| c == ' ' || c.is_ascii_graphic())
+}
+
 fn header_secret(secret: Secret, key: &str) -> Parsed<Secret> {
-    let plain = secret.reveal().chars().all(|c| c == ' ' || c.is_ascii_graphic());
-    if plain { Ok(secret) } else { wrong(key, format!("the secret {} holds characters that a header cannot carry", secret.name())) }
+    if in_header(secret.reveal()) {
+        Ok(secret)
+    } else {
+        wrong(key, format!("the secret {} holds characters that a header cannot carry", secret.name()))
+    }
 }
 
 fn auth(table: &Table, resolve: Resolve<'_>) -> Parsed<Auth> {
@@ -373,11 +388,19 @@ fn auth(table: &Table, resolve: Resolve<'_>) -> Parsed<Auth> {
     match kind.as_str() {
         "basic" => {
             only(inner, &path, &["user", "password"])?;
-            Ok(Auth::Basic { user: name("user")?, password: secret(field(inner, "password", &path)?, &path, resolve)? })
+            let user = name("user")?;
+            if user.contains(':') {
+                return wrong(path, "a user holds no colon: what follows it would be read as the password");
+            }
+            Ok(Auth::Basic { user, password: secret(field(inner, "password", &path)?, &path, resolve)? })
         }
         "header" => {
             only(inner, &path, &["name", "value"])?;
-            Ok(Auth::Header { name: name("name")?, value: header_secret(secret(field(inner, "value", &path)?, &path, resolve)?, &path)? })
+            let name = name("name")?;
+            if !can_be_set(&name) {
+                return wrong(path, format!("{name:?} is no header name that can be set here"));
+            }
+            Ok(Auth::Header { name, value: header_secret(secret(field(inner, "value", &path)?, &path, resolve)?, &path)? })
         }
         "query" => {
             only(inner, &path, &["name", "value"])?;
@@ -408,7 +431,7 @@ fn sign(table: &Table, resolve: Resolve<'_>) -> Parsed<Option<Sign>> {
         let given = text_at(sign, key, &path)?.unwrap_or(known[0]);
         if known.contains(&given) { Ok(given.to_owned()) } else { wrong(path, format!("one of {}", known.join(", "))) }
     };
-    Ok(Some(Sign {
+    let sign = Sign {
         over_body: choice("over", &["query", "body"])? == "body",
         algorithm: choice("algorithm", &["sha256", "sha1", "md5"])?,
         base64: choice("encoding", &["hex", "base64"])? == "base64",
@@ -418,7 +441,14 @@ fn sign(table: &Table, resolve: Resolve<'_>) -> Parsed<Option<Sign>> {
             .map_or_else(|| wrong("sign.name", "the parameter's or header's name is missing"), |name| Ok(name.to_owned()))?,
         in_header: choice("in", &["query", "header"])? == "header",
         prefix: text_at(sign, "prefix", "sign.prefix")?.unwrap_or_default().to_owned(),
-    }))
+    };
+    if sign.in_header && !can_be_set(&sign.name) {
+        return wrong("sign.name", format!("{:?} is no header name that can be set here", sign.name));
+    }
+    if sign.in_header && !in_header(&sign.prefix) {
+        return wrong("sign.prefix", "it holds characters that a header cannot carry");
+    }
+    Ok(Some(sign))
 }
 
 fn refunds(table: &Table) -> Parsed<RefundShape> {
