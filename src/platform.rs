@@ -4,6 +4,8 @@
 
 pub mod postback;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -76,6 +78,13 @@ impl Settings {
     pub fn name_of(&self, kind: Kind) -> Option<String> {
         match self {
             Self::Postback(settings) => settings.name_of(kind),
+        }
+    }
+
+    /// What is worth a word about these kinds although it is no error; `check` prints it. No secrets.
+    pub fn warnings(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
+        match self {
+            Self::Postback(settings) => settings.warnings(kinds),
         }
     }
 

@@ -162,6 +162,19 @@ async fn check_names_every_problem_and_its_fix() {
     for want in ["direct connection", "can be reached", "has the daemon's privileges", "is a superuser"] {
         assert!(found.contains(want), "{want}: {found}");
     }
+    let long = format!("\"http://trk.example/?x={}&id={{{{ event_id }}}}\"", "x".repeat(2_100));
+    let output = command(&Config::new(&database).destination("t", &receiver, &[("url", &long)]), &["check", "--json"]);
+    exits(&output, 0);
+    let warnings: Vec<String> = json(&output)
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter(|finding| finding["severity"] == "warning")
+        .map(|finding| finding["what"].to_string())
+        .collect();
+    for want in ["destination t: purchase, refund: the URL is about 2200", "destination t: purchase, refund: the URL is not https"] {
+        assert!(warnings.iter().any(|what| what.contains(want)), "{want}: {warnings:?}");
+    }
     let bad = Config::new(&database).daemon("pol", "5").destination("t", &receiver, &[("mode", "\"lve\"")]);
     let output = command(&bad, &["check"]);
     exits(&output, 2);

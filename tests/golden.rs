@@ -2,7 +2,7 @@
 //!
 //! `POSTBACKD_UPDATE_GOLDEN=1 cargo test golden` writes what is built now; read the difference before committing it.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use postbackd::{
@@ -217,4 +217,19 @@ fn golden_facts() {
         assert_eq!(facts(text).refund, refund, "{text}");
     }
     assert_eq!(facts("").batch_max, 1);
+}
+
+#[test]
+fn golden_warnings() {
+    let kinds = BTreeSet::from([Kind::Purchase, Kind::Refund]);
+    let warnings = |text: &str| settings(text).expect(text).warnings(&kinds).join("; ");
+    for quiet in ["https://t.example/?a={{ order_id }}", "http://127.0.0.1:9/", "http://[::1]/", "http://localhost:80?a=1"] {
+        assert_eq!(warnings(&format!("url = '{quiet}'")), "");
+    }
+    for loud in ["http://t.example/", "http://127.0.0.1.example/", "http://localhost.example/", "http://10.0.0.1?a=1"] {
+        assert_eq!(warnings(&format!("url = '{loud}'")), "purchase, refund: the URL is not https: click ids and secrets cross the network in clear");
+    }
+    let long = "x".repeat(3_000);
+    assert!(warnings(&format!("url = 'https://t.example/?a={long}'")).starts_with("purchase, refund: the URL is about 3100"));
+    assert!(warnings(&format!("url = 'https://t.example/'\nlead.url = 'https://t.example/?a={long}'")).is_empty(), "leads do not go there");
 }

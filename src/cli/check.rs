@@ -91,6 +91,10 @@ fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
         Ok(config) => {
             report.ok(format!("configuration {}: {} destinations", config.file.display(), config.destinations.len()));
             config.warnings.iter().for_each(|warning| report.add("warning", warning, None));
+            for to in &config.destinations {
+                let warnings = to.platform.warnings(&to.kinds);
+                warnings.into_iter().for_each(|warning| report.add("warning", format!("destination {}: {warning}", to.name), None));
+            }
             Some(config)
         }
         Err(problems) => {

@@ -10,6 +10,8 @@ mod macros;
 mod presets;
 mod settings;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 /// First parts of all macros that a template may use.
 pub use macros::KNOWN as MACROS;
@@ -34,22 +36,37 @@ impl Settings {
         self.form(kind).map(|form| form.name.clone())
     }
 
-    /// What `check` should say although it is no error, e.g. a URL that is longer than every server takes.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (kind, form) in &self.forms {
+    /// What `check` should say of these kinds although it is no error, e.g. a URL that is longer than every server takes.
+    pub(super) fn warnings(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
+        let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (kind, form) in self.forms.iter().filter(|(kind, _)| kinds.contains(kind)) {
+            let mut note = |what: String| found.entry(what).or_default().push(kind.as_str());
             if let Ok(request) = build(self, form, &macros::sample(self, *kind), Timestamp::UNIX_EPOCH)
                 && request.url.len() > URL_SAFE
             {
-                warnings.push(format!("{kind}: the URL is about {} characters long; up to {URL_SAFE} are safe everywhere", request.url.len()));
+                // With real values it is another; hundreds are as exact as a sample can be.
+                let about = request.url.len().next_multiple_of(100);
+                note(format!("the URL is about {about} characters long; up to {URL_SAFE} are safe everywhere"));
             }
-            if form.url.source().starts_with("http://") {
-                warnings.push(format!("{kind}: the URL is not https: click ids and secrets cross the network in clear"));
+            if in_clear(form.url.source()) {
+                note("the URL is not https: click ids and secrets cross the network in clear".to_owned());
             }
         }
-        warnings.dedup();
-        warnings
+        found.into_iter().map(|(what, kinds)| format!("{}: {what}", kinds.join(", "))).collect()
     }
+}
+
+/// Whether it goes over a network without TLS. Hosts are constant, so that the template's own text has it.
+fn in_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let loopback = url::Url::parse(&format!("http://{host}/")).is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    });
+    !loopback
 }
 
 /// Longest URL that every server and proxy is known to take.
