@@ -52,7 +52,6 @@ pub mod marks;
 pub mod outcome;
 pub mod request;
 
-pub mod nearest;
 pub mod template;
 
 pub mod basis;

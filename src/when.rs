@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::{
     event::{Event, Object, decimal},
-    nearest::hint,
+    words::hint,
 };
 
 const NAMES: [&str; 7] = ["kind", "value", "currency", "order_id", "refund_id", "who", "more"];
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (source, word) in [
-            ("vale > 1", "did you mean \"value\""),
+            ("vale > 1", "did you mean value?"),
             ("value = 1", "=="),
             ("value >", "too early"),
             ("value > 1 2", "not expected"),

@@ -56,7 +56,7 @@ pub fn about(value: Duration) -> String {
 }
 
 /// The known word that someone probably meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     known
         .into_iter()
@@ -64,6 +64,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(far, name)| *far <= 1 + name.len().max(word.len()) / 4)
         .min_by_key(|(far, _)| *far)
         .map(|(_, name)| name)
+}
+
+/// ` (did you mean poll_idle?)`, or nothing.
+pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, known).map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
 }
 
 /// Edits between two words; neighbours that changed places count once.
@@ -106,6 +111,16 @@ mod tests {
         let known = ["poll", "poll_idle", "settle", "destinations"];
         for (word, want) in [("setle", Some("settle")), ("destination", Some("destinations")), ("poll-idle", Some("poll_idle")), ("zebra", None)] {
             assert_eq!(nearest(word, known), want, "{word}");
+        }
+        let known = ["url", "method", "headers", "success_pattern", "ScCid"];
+        for (word, want) in [
+            ("ulr", " (did you mean url?)"),
+            ("header", " (did you mean headers?)"),
+            ("sucess_patern", " (did you mean success_pattern?)"),
+            ("sccid", " (did you mean ScCid?)"),
+            ("body", ""),
+        ] {
+            assert_eq!(hint(word, known), want, "{word}");
         }
     }
 }

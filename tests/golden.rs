@@ -158,7 +158,7 @@ fn settings(text: &str) -> Result<Settings, String> {
 #[test]
 fn golden_mistakes_name_the_key_and_the_nearest_known_one() {
     for (text, key, word) in [
-        ("url = 'https://t.example/?a={{ amont }}'", "url", "did you mean \"amount\""),
+        ("url = 'https://t.example/?a={{ amont }}'", "url", "did you mean amount?"),
         ("url = 'https://t.example/?a={{ amount | micro }}'", "url", "micros"),
         ("url = 'https://{{ click_id }}/'", "url", "constant"),
         ("url = 'https://t.example/'\nsucces = [200]", "succes", "success"),

@@ -4,7 +4,7 @@ use super::{
     Common, Exit, Failure,
     action::{self, Asking},
 };
-use crate::{command::Command, outbox::inspect, words::nearest};
+use crate::{command::Command, outbox::inspect, words::hint};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,7 +40,7 @@ pub(super) async fn known(db: &tokio_postgres::Client, destination: &str) -> Res
     if names.iter().any(|name| name == destination) {
         return Ok(());
     }
-    let hint = nearest(destination, names.iter().map(String::as_str)).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let hint = hint(destination, names.iter().map(String::as_str));
     let there = if names.is_empty() { "none has begun yet".to_owned() } else { format!("there are {}", names.join(", ")) };
     Err(Failure::new(Exit::Failed, format!("there is no destination {destination:?}: {there}{hint}")))
 }

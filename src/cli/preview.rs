@@ -12,7 +12,7 @@ use crate::{
     event::Event,
     outbox::inspect,
     preview::{self, Previewed},
-    words::nearest,
+    words::hint,
 };
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ fn chosen(all: &[Arc<Destination>], name: Option<&str>) -> Result<Vec<Arc<Destin
     let Some(name) = name else { return Ok(all.to_vec()) };
     let found: Vec<_> = all.iter().filter(|to| *to.name == *name).cloned().collect();
     if found.is_empty() {
-        let hint = nearest(name, all.iter().map(|to| &*to.name)).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = hint(name, all.iter().map(|to| &*to.name));
         return Err(Failure::new(Exit::Usage, format!("there is no [destination.{name}]{hint}")));
     }
     Ok(found)

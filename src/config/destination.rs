@@ -4,14 +4,14 @@ use std::{cell::RefCell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Daemon, section::Section, section::meant};
+use super::{Daemon, section::Section};
 use crate::{
     destination::{Basis, Destination, Limits, Mode, RetryPolicy, Route, Start},
     event::Kind,
     platform::Settings,
     route::Filter,
     secret::Secret,
-    words::duration,
+    words::{duration, hint},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
     let consent = table.texts("consent").unwrap_or_default();
     let click = table.texts("click").unwrap_or_default();
     for name in click.iter().filter(|name| !CLICKS.contains(&name.as_str())) {
-        let hint = meant(name, CLICKS);
+        let hint = hint(name, CLICKS);
         if !hint.is_empty() {
             table.warn("click", format!("{name:?} is no click id that is known{hint}"));
         }
@@ -145,7 +145,7 @@ fn kinds(table: &Section<'_>) -> BTreeSet<Kind> {
             Ok(kind) => _ = kinds.insert(kind),
             Err(()) => {
                 let known: Vec<&str> = Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Enrich | Kind::Retract)).map(Kind::as_str).collect();
-                let hint = meant(word, known.iter().copied());
+                let hint = hint(word, known.iter().copied());
                 table.problem("kinds", format!("there is no kind {word:?}; known: {}{hint}", known.join(", ")));
             }
         }
@@ -221,7 +221,7 @@ fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Op
     };
     let settings = Settings::parse(platform, &rest, &resolve).map_err(|error| {
         let top = error.key.split('.').next().unwrap_or_default();
-        let hint = if rest.contains_key(top) { meant(top, common.iter().copied()) } else { String::new() };
+        let hint = if rest.contains_key(top) { hint(top, common.iter().copied()) } else { String::new() };
         table.problem(&error.key, format!("{}{hint}", error.message));
     });
     let mut shape = toml::Value::Table(rest);

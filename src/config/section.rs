@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     secret::Secret,
-    words::{self, nearest, parse_duration},
+    words::{self, hint, parse_duration},
 };
 
 /// The file, and what was found in it.
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            self.problem(key, format!("{text:?} is none of {}{}", known.join(", "), meant(&text, known.iter().copied())));
+            self.problem(key, format!("{text:?} is none of {}{}", known.join(", "), hint(&text, known.iter().copied())));
         }
         found
     }
@@ -237,7 +237,7 @@ impl<'a> Section<'a> {
     pub(super) fn unknown(&self) {
         let seen = self.seen.borrow();
         for key in self.table.into_iter().flatten().map(|(key, _)| key.get_ref()).filter(|key| !seen.contains(key.as_ref())) {
-            let hint = meant(key, seen.iter().copied());
+            let hint = hint(key, seen.iter().copied());
             let known: Vec<&str> = seen.iter().copied().collect();
             let fix = if hint.is_empty() { format!("; known here: {}", known.join(", ")) } else { hint };
             self.problem(key, format!("there is no such key{fix}"));
@@ -255,11 +255,6 @@ impl<'a> Section<'a> {
         let left = self.table.into_iter().flatten().filter(|(key, _)| !seen.contains(key.get_ref().as_ref()));
         (left.map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect(), seen.iter().copied().collect())
     }
-}
-
-/// `; did you mean poll_idle?`
-pub(super) fn meant<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    nearest(word, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
 
 fn kind_of(value: &DeValue<'_>) -> &'static str {

@@ -1,7 +1,7 @@
 //! What a template may say, checked at startup: known filters and tests, no functions, no calculation, no captured blocks.
 
 use super::{CLOSE, OPEN, filters};
-use crate::nearest::hint;
+use crate::words::hint;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Token {
@@ -167,8 +167,8 @@ mod tests {
     fn what_templates_may_not_say() {
         for (source, word) in [
             ("{{ amount * 2 }}", "calculate"),
-            ("{{ amount | mino }}", "did you mean \"minor\""),
-            ("{{ amount is abov(3) }}", "did you mean \"above\""),
+            ("{{ amount | mino }}", "did you mean minor?"),
+            ("{{ amount is abov(3) }}", "did you mean above?"),
             ("{{ range(3) }}", "no function"),
             ("{% macro a() %}{% endmacro %}", "not offered"),
             ("{% set a %}x{% endset %}", "name = value"),

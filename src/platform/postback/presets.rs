@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::{nearest::hint, platform::SettingError};
+use crate::{platform::SettingError, words::hint};
 
 const PRESETS: [(&str, &str); 6] = [
     ("voluum", include_str!("presets/voluum.toml")),

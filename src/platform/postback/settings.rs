@@ -13,11 +13,11 @@ use super::{
 use crate::{
     delivery::{RefundShape, Resend},
     event::Kind,
-    nearest::hint,
     platform::{Refusal, Resolve, SettingError},
     request::Method,
     secret::Secret,
     template::{Place, Template, values::Needed},
+    words::hint,
 };
 
 /// Parsed settings.
