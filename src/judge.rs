@@ -311,13 +311,13 @@ fn say(event: &Event, who: &Object, name: String, to: &Destination) -> Result<Sa
 }
 
 fn click_ids(who: &Object, to: &Destination) -> BTreeMap<String, String> {
-    let wanted = click::KNOWN.iter().copied().chain(to.click.iter().map(String::as_str));
+    let wanted = click::known().chain(to.click.iter().map(String::as_str));
     wanted.filter_map(|key| who.get(key).and_then(Value::as_str).map(|value| (key.to_owned(), value.to_owned()))).collect()
 }
 
 /// Later attempts and refunds carry the click ids that were said first, no others.
 fn freeze_click(who: &mut Object, said: &Said) {
-    who.retain(|key, _| !click::KNOWN.contains(&key.as_str()) || said.click.contains_key(key));
+    who.retain(|key, _| !click::is_known(key) || said.click.contains_key(key));
     for (key, value) in &said.click {
         who.insert(key.clone(), Value::String(value.clone()));
     }

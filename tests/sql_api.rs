@@ -1,6 +1,9 @@
 //! What a DBA calls: an event for every good call, a row of trouble for every bad one, an exception for none.
 
-use postbackd::event::{Event, Kind, event_id};
+use postbackd::{
+    click,
+    event::{Event, Kind, event_id},
+};
 
 use crate::support::{
     postgres::database,
@@ -265,4 +268,22 @@ async fn the_daemons_role_can_do_its_work_and_no_more() {
     ] {
         assert_eq!(fails(&db, sql).await.0, "42501", "{sql}");
     }
+}
+
+/// Rust and SQL each need the list in their own words: the shop's transaction cannot ask the daemon.
+#[tokio::test]
+async fn sql_and_daemon_know_the_same_click_ids() {
+    let database = database().await;
+    let db = database.connect().await;
+    let url: Vec<String> = click::IN_URLS.iter().map(|name| format!("{name}=id-{name}")).collect();
+    let found = db.query_one("select postback.click_ids('https://shop.example/?' || $1)::text", &[&url.join("&")]).await.expect("asking");
+    let found: serde_json::Map<String, serde_json::Value> = serde_json::from_str(found.get(0)).expect("JSON");
+    for name in click::IN_URLS {
+        assert_eq!(found.get(name).and_then(|id| id.as_str()), Some(&*format!("id-{name}")), "{name}");
+    }
+    // No more of them either: the list out of the function's own text.
+    let source = one::<String>(&db, "select prosrc from pg_proc where proname = 'click_ids' and pronamespace = 'postback'::regnamespace").await;
+    let list = source.split_once("string_to_array(").and_then(|(_, rest)| rest.split_once(", ' ')")).expect("the list").0;
+    let names: Vec<&str> = list.split('\'').skip(1).step_by(2).flat_map(str::split_whitespace).collect();
+    assert_eq!(names, click::IN_URLS);
 }

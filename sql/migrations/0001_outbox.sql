@@ -164,8 +164,8 @@ begin
 end $$;
 comment on function postback.json(text) is 'Text that may be JSON; NULL when empty or invalid, without an error.';
 
--- Click ids by their URL names, which are told apart without case; the first non-empty one of a name counts. They are
--- ASCII, so that only such escapes are decoded and no URL, however broken, can raise.
+-- Click ids by their URL names (the daemon has the same list, src/click.rs), which are told apart without case; the first
+-- non-empty one of a name counts. They are ASCII, so that only such escapes are decoded and no URL, however broken, can raise.
 create or replace function postback.click_ids(url text) returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -176,7 +176,8 @@ as $$
   ), known as (
     select k.name, min(pair.n) as n
       from unnest(string_to_array('gclid gbraid wbraid dclid fbclid fbc fbp ttclid ttp msclkid epik ScCid rdt_cid li_fat_id twclid awc cjevent '
-             || 'ranSiteID irclickid tduid tdclid clickref clickid click_id aff_click_id sscid admitad_uid afclid dicbo tblci qclid yclid', ' ')) k(name)
+             || 'ranSiteID irclickid tduid tdclid clickref clickid click_id aff_click_id sscid admitad_uid afclid dicbo tblci qclid yclid '
+             || 'subid sub_id cid tid cnv_id ckmguid', ' ')) k(name)
       join pair on lower(pair.name) = lower(k.name) and pair.raw <> ''
      group by k.name
   )

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Daemon, section::Section};
 use crate::{
+    click,
     destination::{Basis, Destination, Limits, Mode, RetryPolicy, Route, Start},
     event::Kind,
     platform::Settings,
@@ -16,29 +17,6 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Click ids by their URL names: a name near one of them is probably misspelt.
-const CLICKS: [&str; 19] = [
-    "gclid",
-    "gbraid",
-    "wbraid",
-    "dclid",
-    "fbclid",
-    "fbc",
-    "fbp",
-    "ttclid",
-    "ttp",
-    "msclkid",
-    "epik",
-    "ScCid",
-    "rdt_cid",
-    "li_fat_id",
-    "twclid",
-    "awc",
-    "cjevent",
-    "irclickid",
-    "clickref",
-];
 
 /// Reads one, with its fingerprint: a digest of everything that it is made of, secrets and certificates included. It never
 /// leaves the process; a reload compares it. `None` when it is too wrong to go on; the problems say why.
@@ -53,9 +31,9 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
     let kinds = kinds(table);
     let when = table.text("when").and_then(|source| Filter::parse(&source).map_err(|why| table.problem("when", why)).ok());
     let consent = table.texts("consent").unwrap_or_default();
-    let click = table.texts("click").unwrap_or_default();
-    for name in click.iter().filter(|name| !CLICKS.contains(&name.as_str())) {
-        let hint = hint(name, CLICKS);
+    let clicks = table.texts("click").unwrap_or_default();
+    for name in clicks.iter().filter(|name| !click::is_known(name)) {
+        let hint = hint(name, click::known());
         if !hint.is_empty() {
             table.warn("click", format!("{name:?} is no click id that is known{hint}"));
         }
@@ -102,7 +80,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         kinds,
         when,
         consent,
-        click,
+        click: clicks,
         mode,
         start,
         was,

@@ -10,6 +10,7 @@ use url::Url;
 use super::Report;
 use crate::{
     cli::Exit,
+    click,
     destination::{Destination, Mode, Start},
     event::Event,
     http, preview,
@@ -74,10 +75,10 @@ fn host(to: &Arc<Destination>) -> Option<(String, u16)> {
         ..Destination::clone(to)
     });
     let now = Timestamp::now();
-    let who = json!({
-        "email": "check@example.com", "phone": "+10000000000", "ip": "192.0.2.1", "user_agent": "check", "gclid": "check", "fbclid": "check", "ttclid": "check",
-        "msclkid": "check", "clickref": "check", "awc": "check", "cjevent": "check", "irclickid": "check",
-    });
+    let mut who = json!({ "email": "check@example.com", "phone": "+10000000000", "ip": "192.0.2.1", "user_agent": "check" });
+    for id in click::known().chain(to.click.iter().map(String::as_str)) {
+        who[id] = json!("check");
+    }
     let payload = json!({ "value": "1.00", "currency": "EUR", "who": who, "more": {} }).to_string();
     let kinds = to.kinds.iter().map(|kind| kind.as_str());
     kinds.filter_map(|kind| Event::decode(0, kind, "check", &payload, now).ok()).find_map(|event| {

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::settings::{Form, Settings};
 use crate::{
+    click,
     delivery::{Delivery, RefundShape, Refunding, Said},
     event::{Event, Kind, Object, decimal},
     money::{Currency, micros, minor_units},
@@ -98,34 +99,6 @@ pub(super) const PERSONAL: [&str; 19] = [
     "date_of_birth",
     "birthday",
     "gender",
-];
-
-/// Click ids that a receiver certainly needs where a template prints them.
-pub(super) const CLICK_IDS: [&str; 24] = [
-    "gclid",
-    "gbraid",
-    "wbraid",
-    "dclid",
-    "fbclid",
-    "fbc",
-    "fbp",
-    "ttclid",
-    "ttp",
-    "msclkid",
-    "epik",
-    "ScCid",
-    "rdt_cid",
-    "li_fat_id",
-    "twclid",
-    "awc",
-    "cjevent",
-    "ranSiteID",
-    "irclickid",
-    "tduid",
-    "clickref",
-    "clickid",
-    "click_id",
-    "subid",
 ];
 
 pub(super) fn value(macros: &Macros) -> Value {
@@ -305,7 +278,7 @@ pub(super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
     let currency = Currency::parse("USD");
     let at = Timestamp::UNIX_EPOCH;
     let mut who = Object::new();
-    for key in settings.click_param.iter().map(String::as_str).chain(PERSONAL).chain(CLICK_IDS).chain(["country", "external_id"]) {
+    for key in settings.click_param.iter().map(String::as_str).chain(PERSONAL).chain(click::IN_URLS).chain(["country", "external_id"]) {
         who.insert(key.to_owned(), serde_json::Value::from("0123456789abcdef"));
     }
     for path in settings.require.iter().filter_map(|path| path.strip_prefix("who.")) {

@@ -11,6 +11,7 @@ use super::{
     macros, presets,
 };
 use crate::{
+    click,
     delivery::{RefundShape, Resend},
     event::Kind,
     platform::{Refusal, Resolve, SettingError},
@@ -102,12 +103,9 @@ impl Settings {
         let mut needed: Vec<String> = require.clone();
         if !flag(table, "allow_empty")? {
             needed.push("click_id".into());
-            needed.extend(
-                macros::CLICK_IDS
-                    .iter()
-                    .chain(&click_param.iter().map(String::as_str).collect::<Vec<_>>())
-                    .flat_map(|id| [format!("who.{id}"), format!("click.{id}")]),
-            );
+            // Click ids that a receiver certainly needs where a template prints them.
+            let ids = click::IN_URLS.into_iter().chain(click_param.iter().map(String::as_str));
+            needed.extend(ids.flat_map(|id| [format!("who.{id}"), format!("click.{id}")]));
         }
         let mut names: Vec<String> = secrets.values().map(|secret| secret.name().to_owned()).collect();
         names.extend(auth_secret(&auth).into_iter().chain(sign.as_ref().map(|sign| &sign.key)).map(|secret| secret.name().to_owned()));
