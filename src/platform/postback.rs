@@ -6,6 +6,8 @@
 
 mod answer;
 mod auth;
+mod form;
+mod keys;
 mod macros;
 mod presets;
 mod settings;
@@ -25,7 +27,7 @@ use crate::{
     request::{Method, Request},
     template::{Fault, Template, place::encode},
 };
-use settings::{Body, Form};
+use form::{Body, Form};
 
 impl Settings {
     pub(super) fn facts(&self) -> Facts {

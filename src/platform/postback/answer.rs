@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use regex::Regex;
+use toml::Table;
 
+use super::keys::{Parsed, named, statuses, text, wrong};
 use crate::outcome::{Outcome, Reply, by_status, retry_after};
 
 /// Parsed rules of one destination.
@@ -33,6 +35,29 @@ pub(super) enum Keep {
 }
 
 impl Judge {
+    /// Its keys; `secrets` are the names of those in use.
+    pub(super) fn parse(table: &Table, secrets: Vec<String>) -> Parsed<Self> {
+        let pattern = |key: &str| text(table, key)?.map(|source| regex(source, key)).transpose();
+        let keep = named(table, "answer", |value, key| match value.as_str() {
+            Some(pointer) if pointer.starts_with('/') => Ok(Keep::Pointer(pointer.to_owned())),
+            Some(source) => {
+                let pattern = regex(source, key)?;
+                if pattern.captures_len() == 2 { Ok(Keep::Pattern(pattern)) } else { wrong(key, "the pattern needs exactly one group (..)") }
+            }
+            None => wrong(key, "a JSON pointer (\"/data/id\") or a pattern with one group is expected"),
+        })?;
+        Ok(Self {
+            success: statuses(table, "success")?.unwrap_or_default(),
+            success_pattern: pattern("success_pattern")?,
+            failure_pattern: pattern("failure_pattern")?,
+            duplicate_pattern: pattern("duplicate_pattern")?,
+            retry_pattern: pattern("retry_pattern")?,
+            halt: statuses(table, "halt")?.unwrap_or_else(|| vec![401]),
+            secrets,
+            keep,
+        })
+    }
+
     pub(super) fn outcome(&self, reply: &Reply, now: Timestamp) -> Outcome {
         let status = reply.status;
         let text = reply.text();
@@ -82,4 +107,8 @@ impl Judge {
             .collect();
         (!found.is_empty()).then(|| found.into())
     }
+}
+
+fn regex(source: &str, key: &str) -> Parsed<Regex> {
+    Regex::new(source).or_else(|error| wrong(key, error.to_string()))
 }

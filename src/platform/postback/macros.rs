@@ -1,105 +1,32 @@
 //! Every macro of a template, out of one delivery.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use minijinja::Value;
 use rust_decimal::Decimal;
 
-use super::settings::{Form, Settings};
+use super::{form::Form, settings::Settings};
 use crate::{
-    click,
     delivery::{Delivery, RefundShape, Refunding, Said},
-    event::{Event, Kind, Object, decimal},
+    event::Object,
     money::{Currency, micros, minor_units},
     template::{
         filters,
-        values::{Missing, Needed, Num, Part, from_json, missing},
+        values::{Missing, Num, Part, from_json, missing},
     },
 };
 
+mod goods;
+mod names;
+mod sample;
+
+use goods::{goods, new_customer};
+pub use names::KNOWN;
+pub(super) use names::PERSONAL;
+pub(super) use sample::sample;
+
 pub(super) type Macros = BTreeMap<String, Value>;
-
-/// First parts of all macros.
-pub const KNOWN: [&str; 54] = [
-    "click_id",
-    "order_id",
-    "event_id",
-    "refund_id",
-    "generation",
-    "kind",
-    "event",
-    "status",
-    "attempt",
-    "amount",
-    "value",
-    "amount_minor",
-    "amount_micros",
-    "currency",
-    "refund_amount",
-    "original_amount",
-    "refunded_total",
-    "remaining",
-    "full",
-    "time",
-    "time_unix",
-    "time_s",
-    "time_ms",
-    "time_us",
-    "time_iso",
-    "time_sql",
-    "now",
-    "now_unix",
-    "now_s",
-    "now_ms",
-    "now_us",
-    "now_iso",
-    "now_sql",
-    "coupon",
-    "quantity",
-    "customer_status",
-    "country",
-    "items",
-    "items_sku",
-    "items_qty",
-    "items_amount",
-    "click",
-    "who",
-    "more",
-    "purchase",
-    "secret",
-    "sha256_email",
-    "sha256_phone",
-    "md5_email",
-    "sha1_email",
-    "loop",
-    "uncertain",
-    "separator",
-    "answer",
-];
-
-/// Keys of `who` that say who a person is.
-pub(super) const PERSONAL: [&str; 19] = [
-    "email",
-    "phone",
-    "first_name",
-    "last_name",
-    "name",
-    "full_name",
-    "street",
-    "address",
-    "address1",
-    "address2",
-    "city",
-    "state",
-    "zip",
-    "postal_code",
-    "ip",
-    "user_agent",
-    "date_of_birth",
-    "birthday",
-    "gender",
-];
 
 pub(super) fn value(macros: &Macros) -> Value {
     Value::from_pairs(macros.iter().map(|(name, value)| (name.as_str(), value.clone())))
@@ -233,83 +160,12 @@ fn purchase(settings: &Settings, said: &Said, delivery: &Delivery, refund: Optio
     value(&macros)
 }
 
-fn told<'a>(event: &'a Event, refund: Option<&'a Refunding>, key: &str) -> Option<&'a serde_json::Value> {
-    event.more.get(key).or_else(|| refund.and_then(|refund| refund.purchase_more.get(key))).filter(|value| !value.is_null())
-}
-
-fn new_customer(event: &Event, refund: Option<&Refunding>) -> Option<bool> {
-    told(event, refund, "new_customer")?.as_bool()
-}
-
-/// Coupon, items, and the lists that trackers take: one entry per item, joined by `separator`.
-fn goods(put: &mut impl FnMut(&str, Value), settings: &Settings, event: &Event, refund: Option<&Refunding>, currency: Option<Currency>) {
-    let needed: &Needed = &settings.needed;
-    let null = serde_json::Value::Null;
-    put("coupon", from_json("coupon", told(event, refund, "coupon").unwrap_or(&null), needed));
-    let items = told(event, refund, "items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
-    let number = |item: &serde_json::Value, key: &str| match item.get(key) {
-        Some(serde_json::Value::Number(number)) => decimal(&number.to_string()),
-        Some(serde_json::Value::String(text)) => decimal(text),
-        _ => None,
-    };
-    let list = |name: &str, of: &dyn Fn(&serde_json::Value) -> String| {
-        if items.is_empty() { missing(name, needed) } else { Value::from(items.iter().map(of).collect::<Vec<_>>().join(&settings.separator)) }
-    };
-    put(
-        "items_sku",
-        list("items_sku", &|item| item.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default()),
-    );
-    put("items_qty", list("items_qty", &|item| number(item, "quantity").unwrap_or(Decimal::ONE).normalize().to_string()));
-    put(
-        "items_amount",
-        list("items_amount", &|item| {
-            let price = number(item, "price").unwrap_or_default();
-            currency.map_or_else(|| price.to_string(), |currency| crate::template::values::fixed(price, currency.exponent()))
-        }),
-    );
-    let counted = items.iter().try_fold(Decimal::ZERO, |sum, item| sum.checked_add(number(item, "quantity").unwrap_or(Decimal::ONE)));
-    let quantity = counted.filter(|_| !items.is_empty()).map(|sum| Num::plain(sum.normalize().to_string()));
-    put("quantity", quantity.unwrap_or_else(|| from_json("quantity", told(event, refund, "quantity").unwrap_or(&null), needed)));
-    put("items", from_json("items", &serde_json::Value::Array(items), needed));
-}
-
-/// A delivery in which nothing is missing: templates are tried on it when settings are parsed.
-pub(super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
-    let currency = Currency::parse("USD");
-    let at = Timestamp::UNIX_EPOCH;
-    let mut who = Object::new();
-    for key in settings.click_param.iter().map(String::as_str).chain(PERSONAL).chain(click::IN_URLS).chain(["country", "external_id"]) {
-        who.insert(key.to_owned(), serde_json::Value::from("0123456789abcdef"));
-    }
-    for path in settings.require.iter().filter_map(|path| path.strip_prefix("who.")) {
-        who.insert(path.to_owned(), serde_json::Value::from("x"));
-    }
-    let more: Object = serde_json::from_str(r#"{"items":[{"id":"sku","name":"n","quantity":1,"price":"1.00","category":"c"}],"tax":"1.00","shipping":"1.00","discount":"1.00","subtotal":"1.00","coupon":"C","new_customer":true,"quantity":1,"shop":"s"}"#).unwrap_or_default();
-    let value = Some(Decimal::new(14_098, 2));
-    let click = settings.click_param.iter().map(|key| (key.clone(), "0123456789abcdef".to_owned())).collect();
-    let said = Said { value, currency, at, click, name: Some("purchase".into()) };
-    let refund = kind.takes_back().then(|| Refunding {
-        refund_ref: Some("R-1".into()),
-        amount: Decimal::new(14_098, 2),
-        total: Decimal::new(14_098, 2),
-        remaining: Decimal::ZERO,
-        full: true,
-        purchase: said.clone(),
-        purchase_event_id: "purchase-1001".into(),
-        purchase_more: more.clone(),
-        answer: None,
-        uncertain: false,
-    });
-    let refund_ref = kind.takes_back().then(|| "R-1".to_owned());
-    let event = Event { id: 1, kind, reference: "1001".into(), refund_ref, value, currency, who: who.clone(), more, occurred_at: at };
-    Delivery { event: Arc::new(event), event_id: format!("{kind}-1001"), generation: 1, who, said, refund, attempt: 1 }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::event::Kind;
 
     #[test]
     fn what_is_known_is_there() {
