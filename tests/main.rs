@@ -19,3 +19,4 @@ mod sql_api;
 
 mod golden;
 mod injection;
+mod route;
