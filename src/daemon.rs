@@ -21,7 +21,7 @@ use crate::{
     http::{self, HttpError},
     ingest::{self, Pace},
     limit::Limits,
-    outbox::{DbError, connect, connect::ConnectError, listen, maintain, owner, reconnect, schema},
+    outbox::{DbError, connect, connect::ConnectError, listen, maintain, owner, pooler, pooler::SessionError, reconnect, schema},
     sender::{Control, Sender},
     session::Session,
 };
@@ -49,6 +49,9 @@ pub enum Error {
     /// The schema is missing, older or newer than this binary.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
+    /// A pool in transaction mode where a session is needed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// How often ownership is proved.
@@ -110,9 +113,19 @@ impl From<ConnectError> for Ended {
     }
 }
 
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => Self::Connect(error),
+            SessionError::Database(error) => Self::Database(error),
+            verdict => Self::Fatal(verdict.into()),
+        }
+    }
+}
+
 /// One session, from waiting for the lock to losing or releasing it.
 async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
-    let (lock, _) = connect::connect(&config.database, "owner").await?;
+    let (lock, _) = pooler::session(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
         schema::SchemaError::Database(lost) => Ended::Database(lost),
@@ -130,13 +143,13 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
             () = tokio::time::sleep(TRY_EVERY) => {}
         }
     }
+    let (reading, _) = connect::connect(&config.database, "ingest").await?;
+    pooler::require_same(&config.database, &lock, &reading).await?;
     let sent_at = since_boot();
     let (epoch, last_seq) = owner::begin(&lock, &config.daemon.instance).await?;
     let fence = Fence::new(config.daemon.fence);
     fence.prove(sent_at);
     let pool = connect::pool(&config.database, config.database.pool)?;
-    let (reading, _) = connect::connect(&config.database, "ingest").await?;
-    reading.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
     // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
     if let Err(error) = schema::wake(&reading, config.daemon.wake == Wake::Listen).await {
         tracing::warn!(error = %error, "NOTIFY could not be switched; polling goes on");

@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod harness;
 mod isolation;
+mod pooler;
 mod said;
 mod sending;
 mod visibility;

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, types::Type};
 use super::{Common, Exit, Failure};
 use crate::{
     command::{Answer, Command, Selection},
-    outbox::{command, connect, ingest::Reader, owner},
+    outbox::{command, ingest::Reader, owner, pooler},
 };
 
 /// How an action is asked for.
@@ -70,7 +70,7 @@ pub(super) async fn ask(common: &Common, db: &Client, asking: &Asking, what: &Co
     let sql = "insert into postback.command (what) values ($1::text::jsonb) returning id";
     let id: i64 = db.query_typed(sql, &[(&text, Type::TEXT)]).await?.first().map_or(0, |row| row.get(0));
     let until = Instant::now() + asking.wait;
-    let mut owner_at = Instant::now();
+    let (mut owner_at, mut why_not) = (Instant::now(), None);
     loop {
         if let Some(answer) = answer(db, id).await? {
             common.print(&answer, || answer.text.clone())?;
@@ -78,13 +78,17 @@ pub(super) async fn ask(common: &Common, db: &Client, asking: &Asking, what: &Co
         }
         if Instant::now() >= owner_at {
             owner_at = Instant::now() + OWNER_EVERY;
-            if alone(common).await? {
-                continue;
+            match alone(common).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                // A daemon may be there all the same.
+                Err(error) => why_not = Some(error),
             }
         }
         if Instant::now() >= until {
             let why = format!("the daemon has not answered within {}; command {id} stays in the queue", crate::words::duration(asking.wait));
-            return Err(Failure::new(Exit::NoAnswer, format!("{why}: see its log, and postbackd status")));
+            let alone = why_not.map(|error| format!("\nwithout a daemon: {error}")).unwrap_or_default();
+            return Err(Failure::new(Exit::NoAnswer, format!("{why}: see its log, and postbackd status{alone}")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -99,7 +103,7 @@ async fn answer(db: &Client, id: i64) -> Result<Option<Answer>, Failure> {
 /// Carries out what is in the queue when no daemon holds the lock; false: one does. The lock and a new epoch make this
 /// process the owner meanwhile: a daemon that starts now waits, and one that came back late is fenced.
 async fn alone(common: &Common) -> Result<bool, Failure> {
-    let mut db = connect::connect(&common.database()?, "command").await?.0;
+    let mut db = pooler::session(&common.database()?, "command").await?.0;
     if !owner::try_lock(&db).await? {
         return Ok(false);
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::Problems,
-    outbox::{DbError, connect::ConnectError, schema::SchemaError},
+    outbox::{DbError, connect::ConnectError, pooler::SessionError, schema::SchemaError},
 };
 
 /// Every exit code there is.
@@ -56,6 +56,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self::new(Exit::Usage, problems)
@@ -65,6 +71,16 @@ impl From<Problems> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         Self::new(if error.is_configuration() { Exit::Usage } else { Exit::Unreachable }, error)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => error.into(),
+            SessionError::Database(error) => error.into(),
+            verdict => Self::new(Exit::Usage, verdict),
+        }
     }
 }
 
