@@ -19,6 +19,7 @@ pub mod complete;
 pub mod position;
 
 pub mod command;
+pub mod heal;
 pub mod maintain;
 pub mod owner;
 
@@ -37,7 +38,7 @@ use tokio_postgres::{
 pub enum DbError {
     /// The server's or the connection's error.
     #[error("database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(#[source] tokio_postgres::Error),
     /// No connection to be had.
     #[error("no connection to the database: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
@@ -55,7 +56,25 @@ pub enum DbError {
     Unexpected(String),
 }
 
+/// What `postback.own` raises.
+const NOT_THE_OWNER: &str = "PB001";
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(state) if state.code() == NOT_THE_OWNER => Self::Fenced,
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
 impl DbError {
+    /// The server refused a statement and the connection is as good as before: what is done now and then is done later.
+    pub fn is_refusal(&self) -> bool {
+        let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.severity() == "ERROR");
+        matches!(self, Self::Postgres(error) if refused(error))
+    }
+
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
     pub fn is_about_the_data(&self) -> bool {
         // Class 22: data, 23: integrity, 42: names and privileges.

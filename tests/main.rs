@@ -6,6 +6,7 @@ mod cli;
 mod crash;
 mod demo;
 mod harness;
+mod heal;
 mod isolation;
 mod pooler;
 mod said;

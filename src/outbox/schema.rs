@@ -28,13 +28,14 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 6] = [
+pub const MIGRATIONS: [Migration; 7] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
     migration!(4, "attach", "0004_attach.sql"),
     migration!(5, "heal", "0005_heal.sql"),
     migration!(6, "doctor", "0006_doctor.sql"),
+    migration!(9, "heal in order", "0009_heal.sql"),
 ];
 
 /// The version that this binary works with.
@@ -219,20 +220,13 @@ pub async fn require(db: &Client) -> Result<(), SchemaError> {
         other => other?,
     };
     let newest = there.last().map_or(0, |a| a.version);
-    let unbroken = there.iter().zip(1..).take_while(|(applied, version)| applied.version == *version).count();
-    match i32::try_from(unbroken).unwrap_or(i32::MAX) {
+    let unbroken = there.iter().zip(&MIGRATIONS).take_while(|(applied, wanted)| applied.version == wanted.version).last();
+    match unbroken.map_or(0, |(applied, _)| applied.version) {
         0 if newest == 0 => Err(SchemaError::Missing),
         _ if newest > VERSION => Err(SchemaError::Newer { found: newest }),
         found if found < VERSION => Err(SchemaError::Older { found }),
         _ => Ok(()),
     }
-}
-
-/// Replaces trigger functions whose tables have changed, and says what they could not. Called every second; returns per
-/// healed attachment its name, how many rows of trouble were said, and how many were not.
-pub async fn heal(db: &Client) -> Result<Vec<(String, i64, i64)>, DbError> {
-    let rows = db.query_typed("select name, said, failed from postback.heal()", &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
 /// Whether commits that say something notify [`super::listen::CHANNEL`]. Takes no lock when it is so already.
