@@ -318,6 +318,9 @@ function switch(off boolean) returns integer
 function table_name(tab oid) returns text
   sql stable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function to_say(at_most integer) returns SETOF trouble
+  sql stable set search_path=pg_catalog, pg_temp set enable_sort=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: owner=X/owner
+
 function trial(name text) returns TABLE(op text, verdict text, state text, message text)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 

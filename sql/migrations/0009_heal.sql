@@ -73,10 +73,10 @@ begin
         raise exception 'nothing is attached under the name %: it was noted by hand, or detached', t.what;
       elsif t.new_row is null and t.old_row is null and t.new_text is null and t.old_text is null then
         raise exception 'no row was kept with it';
-      elsif postback.table_name(a.tab) is null then
+      elsif not exists (select from pg_class where oid = a.tab) then
         raise exception 'table % does not exist any more', a.tab_name;
       end if;
-      kept := array[postback.renamed(t.new_row, map), postback.renamed(t.old_row, map)];
+      kept := case when map is null then array[t.new_row, t.old_row] else array[postback.renamed(t.new_row, map), postback.renamed(t.old_row, map)] end;
       select string_agg(distinct key, ', ') into unknown
         from unnest(kept) k, jsonb_object_keys(k) key
        where not exists (select from pg_attribute where attrelid = a.tab and attname = key and attnum > 0 and not attisdropped);
@@ -121,6 +121,17 @@ create or replace function postback.trouble_retry(trouble bigint, map jsonb defa
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select s.said, s.answer from postback.say_again(trouble, map) s $$;
 
+-- What is to be said again by itself, oldest first. Pinned to the index by id, because a planner that knows nothing of young
+-- trouble reads and sorts all of it for every few rows.
+create or replace function postback.to_say(at_most int) returns setof postback.trouble
+language sql stable set search_path = pg_catalog, pg_temp set enable_sort = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+  select y.* from postback.trouble y join postback.attached x on x.name = y.what
+   where y.done is null and x.columns <> 'gone' and not x.is_off
+     and (coalesce(y.tried, y.columns) <> x.columns or y.tries = 0 and y.sqlstate in ('42804', 'XX000', '0A000'))
+   order by y.id limit at_most
+$$;
+
 -- Writes the functions of every attachment whose table changed since, or that failed because another table did, and says
 -- again up to at_most things that failed under other columns than the table has now. Takes no lock while there is nothing.
 create or replace function postback.heal_some(at_most int) returns table (name text, said bigint, failed bigint)
@@ -156,10 +167,9 @@ begin
     end if;
     healed := healed || a.name;
   end loop;
-  for one in select y.id, y.what from postback.trouble y join postback.attached x on x.name = y.what
-              where y.done is null and x.columns <> 'gone' and not x.is_off
-                and (coalesce(y.tried, y.columns) <> x.columns or y.tries = 0 and y.sqlstate in ('42804', 'XX000', '0A000'))
-              order by y.id limit at_most for update of y skip locked loop
+  for one in select y.id, y.what from postback.to_say(at_most) y loop
+    perform from postback.trouble y where y.id = one.id for update skip locked;
+    continue when not found;                            -- a person retries it just now
     select s.said, s.passing into done from postback.say_again(one.id, null) s;
     exit when done.passing;
     if done.said then
