@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Statement};
 
 use postbackd::{
     clock::Fence,
-    outbox::{DbError, connect, maintain},
+    outbox::{DbError, connect, maintain, owner::Keeper},
     session::Session,
 };
 
@@ -456,23 +456,23 @@ async fn a_former_owner_heals_and_prunes_nothing() {
     run(&shop, "alter table public.orders alter total type bigint; alter table public.orders rename currency to cur; insert into public.orders values (2, 10)").await;
     let written = "select columns || (select prosrc from pg_proc where proname = 'paid') from postback.attached";
     let before: String = one(&stage.db, written).await;
-    let epoch: i64 = one(&stage.db, "select epoch from postback.ingest").await;
+    let (lock, _) = connect::connect(&connect::Database::at(stage.database.url()), "owner").await.expect("a session");
+    let keeper = Keeper::introduce(lock, "test", Duration::from_secs(3)).await.expect("introduced");
+    let epoch = keeper.take_reading().await.expect("taking the lock").expect("it is free").epoch;
     let (state, ..) = fails(&stage.db, &format!("select * from postback.heal({}, 50)", epoch - 1)).await;
     assert_eq!(state, "PB001");
     stage.trouble(&["paid 42703 0"]).await;
     assert_eq!(one::<String>(&stage.db, written).await, before);
 
     run(&stage.db, "update postback.log set at = now() - interval '10 days'").await;
-    let session = |epoch: i64| {
-        let pool = connect::pool(&connect::Database::at(stage.database.url()), 2).expect("a pool");
-        Session::new(epoch, pool, Fence::new(Duration::from_secs(3)), Duration::ZERO, 1)
-    };
-    let ended = maintain::run(&session(epoch - 1), Duration::from_secs(86_400)).await;
+    let pool = connect::pool(&connect::Database::at(stage.database.url()), 2).expect("a pool");
+    let session = Session::new(keeper, pool, Fence::new(Duration::from_secs(3)), Duration::ZERO, 1);
+    let day = Duration::from_secs(86_400);
+    let ended = maintain::run(&session, epoch - 1, day).await;
     assert!(matches!(ended, DbError::Fenced), "{ended}");
     assert_eq!(one::<i64>(&stage.db, "select count(*) from postback.log").await, 1, "still there");
     // The owner does both.
-    let owner = session(epoch);
-    let working = tokio::spawn(async move { maintain::run(&owner, Duration::from_secs(86_400)).await });
+    let working = tokio::spawn(async move { maintain::run(&session, epoch, day).await });
     until(&stage.db, "select seq::text from postback.log", Duration::from_secs(20)).await.expect("pruned");
     stage.trouble(&["paid 42703 1"]).await;
     assert!(one::<String>(&stage.db, written).await != before);

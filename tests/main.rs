@@ -11,6 +11,7 @@ mod isolation;
 mod pooler;
 mod said;
 mod sending;
+mod takeover;
 mod visibility;
 
 // Inside the shop's database.

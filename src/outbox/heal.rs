@@ -17,11 +17,11 @@ const CHUNK: i32 = 50;
 /// Between two looks when the last one was refused.
 const LATER: Duration = Duration::from_secs(60);
 
-/// Heals for as long as the session lasts.
-pub async fn run(session: &Session) -> DbError {
+/// Heals for as long as this is the reader of `epoch`.
+pub async fn run(session: &Session, epoch: i64) -> DbError {
     let mut wait = EVERY;
     loop {
-        match heal(session).await {
+        match heal(session, epoch).await {
             Ok(more) => wait = if more { Duration::ZERO } else { EVERY },
             Err(error) if error.is_refusal() => {
                 wait = (wait * 2).clamp(EVERY, LATER);
@@ -34,11 +34,11 @@ pub async fn run(session: &Session) -> DbError {
 }
 
 /// Whether more waits.
-async fn heal(session: &Session) -> Result<bool, DbError> {
+async fn heal(session: &Session, epoch: i64) -> Result<bool, DbError> {
     let db = session.pool.get().await?;
     let sql = "select name, said, failed from postback.heal($1, $2)";
     let begin = format!("begin; {BOUNDED}");
-    let params: [super::Param<'_>; 2] = [(&session.epoch, Type::INT8), (&CHUNK, Type::INT4)];
+    let params: [super::Param<'_>; 2] = [(&epoch, Type::INT8), (&CHUNK, Type::INT4)];
     let rows = super::pinned(&db, &begin, sql, &params).await?;
     let mut tried = 0;
     for row in &rows {

@@ -15,19 +15,20 @@ const NEXT: Duration = Duration::from_millis(500);
 /// When nothing was old enough.
 const LATER: Duration = Duration::from_secs(60);
 
-/// What has to be done now and then for as long as the session lasts: retention, and healing of the shop's triggers.
-pub async fn run(session: &Session, retention: Duration) -> DbError {
+/// What has to be done now and then for as long as this is the reader of `epoch`: retention, and healing of the shop's triggers.
+pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError {
+    // On the heap: the daemon's own task is large enough.
     tokio::select! {
-        error = old_rows(session, retention) => error,
-        error = super::heal::run(session) => error,
+        error = Box::pin(old_rows(session, epoch, retention)) => error,
+        error = Box::pin(super::heal::run(session, epoch)) => error,
     }
 }
 
 /// Takes old rows away.
-async fn old_rows(session: &Session, retention: Duration) -> DbError {
+async fn old_rows(session: &Session, epoch: i64, retention: Duration) -> DbError {
     let mut after = 0;
     loop {
-        let (old, looked_at) = match prune(session, retention, after).await {
+        let (old, looked_at) = match prune(session, epoch, retention, after).await {
             Ok(done) => done,
             Err(error) if error.is_refusal() => {
                 tracing::warn!(error = %error, "old rows could not be taken away; it is tried again in {LATER:?}");
@@ -43,10 +44,10 @@ async fn old_rows(session: &Session, retention: Duration) -> DbError {
 }
 
 /// One chunk: how many of its entries were old, and the last one looked at. Nothing of it stays where another owner took over.
-async fn prune(session: &Session, retention: Duration, after: i64) -> Result<(i64, Option<i64>), DbError> {
+async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -> Result<(i64, Option<i64>), DbError> {
     let db = session.pool.get().await?;
     let params: [Param<'_>; 3] = [(&retention.as_secs_f64(), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
-    let mine: [Param<'_>; 1] = [(&session.epoch, Type::INT8)];
+    let mine: [Param<'_>; 1] = [(&epoch, Type::INT8)];
     let (begun, rows, commands, owned, ended) = tokio::join!(
         db.batch_execute(PIN),
         db.query_typed(include_str!("../../sql/prune.sql"), &params),

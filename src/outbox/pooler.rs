@@ -69,14 +69,19 @@ impl SessionError {
     }
 }
 
-/// A connection that is a session, by `direct` where that is given; refuses a transaction pooler.
+/// A connection that is a session, by `direct` where that is given; refuses a transaction pooler, and another database than
+/// that of `url`.
 pub async fn session(to: &Database, purpose: &str) -> Result<(Client, JoinHandle<()>), SessionError> {
-    let to = to.for_sessions();
-    let (client, driver) = connect::connect(&to, purpose).await?;
-    match between(&to, &client).await? {
-        Between::Nothing | Between::Session => Ok((client, driver)),
-        Between::Transaction => Err(SessionError::Pooled { target: connect::target(&to)? }),
+    let way = to.for_sessions();
+    let (client, driver) = connect::connect(&way, purpose).await?;
+    if between(&way, &client).await? == Between::Transaction {
+        return Err(SessionError::Pooled { target: connect::target(&way)? });
     }
+    if to.direct.is_some() {
+        let (other, _driver) = connect::connect(to, "check").await?;
+        require_same(to, &client, &other).await?;
+    }
+    Ok((client, driver))
 }
 
 /// How often two connections are compared: a busy pool may lend other processes by chance.
@@ -114,7 +119,7 @@ async fn is_lent(client: &Client, first: i32, other: &Client) -> Result<bool, Se
 }
 
 /// The two lead to the same database of the same server: a lock that one holds is seen by the other. `to` is for the message.
-pub async fn require_same(to: &Database, direct: &Client, other: &Client) -> Result<(), SessionError> {
+async fn require_same(to: &Database, direct: &Client, other: &Client) -> Result<(), SessionError> {
     let number = i64::from(rand::random::<u32>() >> 1);
     // A transaction's lock: it goes with it, whatever happens.
     direct.batch_execute("begin").await.map_err(DbError::from)?;
