@@ -361,6 +361,8 @@ async fn a_kept_column_that_went_is_mapped_by_a_person() {
     let _daemon = Daemon::start(stage.config.clone()).await;
     // Tried once by itself: nobody but a person can say that the body never needed it.
     stage.trouble(&["paid P0001 1"]).await;
+    let hint: String = one(&stage.db, "select hint from postback.doctor() where what like '% things were not said %'").await;
+    assert!(hint.contains("--map"), "{hint}");
     let refused = command(&stage.config, &["trouble", "retry", "--all", "--yes"]);
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(refused.status.code() == Some(1) && said.contains("no column legacy any more"), "{said}");
@@ -529,4 +531,17 @@ async fn thousands_of_rows_are_said_beside_the_work() {
     let said = "select format('%s %s', count(*), count(distinct ref)) from postback.event where ref like 'm%'";
     assert_eq!(one::<String>(&stage.db, said).await, format!("{} {rows}", rows + 1), "each once, and one had been paid before");
     assert!(n > 5, "the daemon told {n} other orders meanwhile");
+}
+
+#[tokio::test]
+async fn doctor_names_children_that_nobody_attached() {
+    let stage = Stage::new().await;
+    run(&stage.db, "create table public.orders_2025 () inherits (public.orders)").await;
+    let found = "select what || ' -> ' || hint from postback.doctor() where severity = 'warning'";
+    let said: Vec<String> = all(&stage.db, found).await;
+    assert!(said.len() == 1 && said[0].contains("rows of public.orders_2025 are not seen"), "{said:?}");
+    run(&stage.db, &PAID.replace("'public.orders'", "'public.orders_2025'").replace("'paid'", "'paid_2025'")).await;
+    assert_eq!(all::<String>(&stage.db, found).await, Vec::<String>::new());
+    run(&stage.db, "insert into public.orders_2025 values (1, 10)").await;
+    assert_eq!(stage.said().await, ["purchase 1"]);
 }
