@@ -25,6 +25,7 @@ use crate::{
     outbox::{
         DbError, connect,
         connect::ConnectError,
+        identity::{self, IdentityError},
         listen, maintain,
         owner::{Keeper, Reading},
         reconnect, schema,
@@ -55,6 +56,9 @@ pub enum Error {
     /// The schema is missing, older or newer than this binary.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
+    /// The database is a copy, or another one than is expected.
+    #[error(transparent)]
+    Identity(#[from] identity::Refusal),
 }
 
 /// How often ownership is proved.
@@ -125,6 +129,7 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
         schema::SchemaError::Database(lost) => Ended::Database(lost),
         verdict => Ended::Fatal(verdict.into()),
     })?;
+    at_home(&lock, config).await?;
     let keeper = Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?;
     let Some((reading, last_seq)) = take_place(&keeper, config, signals, fleet).await? else { return Ok(()) };
     let fence = Fence::new(config.daemon.fence);
@@ -134,6 +139,8 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     let pool = connect::pool(&config.database, config.database.pool)?;
     let (db, _) = connect::connect(&config.database, "ingest").await?;
     db.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
+    // Again, because waiting for the locks may have taken days, and this is where reading and sending begin.
+    at_home(&db, config).await?;
     let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
     sessions.send_replace(Some(Arc::clone(&session)));
     let cut = closed.abort_handle();
@@ -148,6 +155,15 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     // A destination that sits out may hold the session for a while yet; its locks must be free for the next one at once.
     cut.abort();
     ended
+}
+
+/// Nothing is read or sent in a database that is not at home here.
+async fn at_home(db: &Client, config: &Config) -> Result<(), Ended> {
+    match identity::verify(db, config.database.expect.as_deref()).await {
+        Ok(_) => Ok(()),
+        Err(IdentityError::Database(error)) => Err(Ended::Database(error)),
+        Err(IdentityError::Refused(refusal)) => Err(Ended::Fatal(refusal.into())),
+    }
 }
 
 /// Waits until this process is the one that reads the shop's commits, unless it is one of several that share the destinations:

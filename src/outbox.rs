@@ -18,8 +18,10 @@ pub mod complete;
 pub mod position;
 
 pub mod command;
+pub mod identity;
 pub mod maintain;
 pub mod owner;
+pub mod rebase;
 
 pub mod inspect;
 

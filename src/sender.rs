@@ -27,13 +27,17 @@ use self::{
     wire::{Back, Wire},
 };
 use crate::{
-    books::State,
+    books::{Cause, State},
     breaker::{Breaker, Signal, Ticket},
     destination::{Destination, Start},
     http::Transport,
     limit::Limit,
-    marks::{Marks, Move, PendingRow, Waiting},
-    outbox::{DbError, position, stream},
+    marks::{ASKED, Marks, Move, PendingRow, Waiting},
+    outbox::{
+        DbError,
+        identity::{self, Lost},
+        position, stream,
+    },
     outcome::{Outcome, Reply, SendError},
     session::Session,
 };
@@ -66,6 +70,22 @@ struct Former {
     since: Option<jiff::Timestamp>,
     /// Its settings were others.
     settings_changed: bool,
+    /// Sent, perhaps, by one whose marks did not come along.
+    lost: Option<Lost>,
+}
+
+impl Former {
+    /// An entry of the stream that has no row. What a person asked for since is theirs.
+    fn may_have_lost(&self, event: i64, cause: Option<Cause>) -> bool {
+        self.lost.is_some_and(|lost| event <= lost.event) && !matches!(cause, Some(Cause::Replay | Cause::Reopen))
+    }
+
+    /// A row of `pending` that was due by then, or that this side made without ever having tried.
+    fn may_have_lost_row(&self, row: &PendingRow) -> bool {
+        let asked = row.reason.as_deref() == Some(ASKED);
+        let untried = row.attempts == 0 && row.state != Waiting::Held;
+        self.lost.is_some_and(|lost| row.event <= lost.event && !asked && (untried || row.next_at.is_none_or(|at| at <= lost.at)))
+    }
 }
 
 /// What a destination's task is told from outside.
@@ -278,10 +298,12 @@ impl Sender {
             written: now,
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
+        self.former.lost = identity::lost(&db, &self.to.name).await?;
         drop(db);
         self.remember_former(epoch, &claimed, &rows);
         for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
+            let lost = self.former.may_have_lost_row(&row);
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
@@ -290,7 +312,8 @@ impl Sender {
                 cause,
                 event: None,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
-                maybe_sent: self.former.rows.contains(&row.seq),
+                maybe_sent: self.former.rows.contains(&row.seq) || lost,
+                lost,
                 row: Some(row.state),
                 due: wait.map(|wait| now + wait.unsigned_abs()),
                 busy: self.has_answer_or_wire(row.seq),
@@ -451,6 +474,7 @@ impl Sender {
                 continue;
             }
             let tries = rows.iter().filter(|row| row.seq == entry.seq).count();
+            let lost = self.former.may_have_lost(entry.event_id, entry.cause);
             desk.book.add(Item {
                 seq: entry.seq,
                 event_id: entry.event_id,
@@ -459,7 +483,8 @@ impl Sender {
                 cause: entry.cause,
                 event: Some(entry.event.clone()),
                 tries: u32::try_from(tries).unwrap_or(u32::MAX),
-                maybe_sent: entry.seq <= self.former.up_to,
+                maybe_sent: entry.seq <= self.former.up_to || lost,
+                lost,
                 row: None,
                 due: None,
                 busy: self.has_answer_or_wire(entry.seq),

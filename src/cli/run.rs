@@ -116,6 +116,7 @@ impl From<daemon::Error> for Failure {
         match error {
             daemon::Error::Schema(error) => error.into(),
             daemon::Error::Http { .. } => Self::new(Exit::Usage, error),
+            daemon::Error::Identity(refusal) => refusal.into(),
         }
     }
 }

@@ -118,7 +118,8 @@ impl Sender {
         };
         let (maybe_since, settings_changed) = (self.former.since, self.former.settings_changed);
         let (cause, tries, maybe_sent) = (item.cause, item.tries, item.maybe_sent);
-        let question = Question { event, seq, cause, tries, maybe_sent, maybe_since, settings_changed };
+        let lost_until = self.former.lost.filter(|_| item.lost).map(|lost| lost.at);
+        let question = Question { event, seq, cause, tries, maybe_sent, maybe_since, settings_changed, lost_until };
         judge::judge(&question, facts, &self.to, Timestamp::now())
     }
 
