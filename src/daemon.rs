@@ -73,6 +73,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     let sessions = watch::Sender::new(None);
     let mut fleet = Fleet::new(&sessions, &signals.stop);
     let mut waits = reconnect::Waits::new();
+    let mut standby = false;
     while !signals.stop.is_cancelled() {
         fleet.apply(&config).await?;
         let began = Instant::now();
@@ -83,6 +84,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
         if began.elapsed() > WORKED {
             waits.reset();
         }
+        let was_standby = std::mem::replace(&mut standby, matches!(ended, Err(Ended::Database(DbError::Standby))));
         match ended {
             Ok(()) => {}
             Err(Ended::Fatal(error)) => {
@@ -91,6 +93,9 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
             }
             Err(Ended::Connect(error)) => tracing::warn!(error = %error, "cannot reach the database"),
             Err(Ended::Database(DbError::SessionOver)) => {}
+            // It may stay one for months, and is asked every two seconds whether it still is.
+            Err(Ended::Database(DbError::Standby)) if was_standby => {}
+            Err(Ended::Database(error @ DbError::Standby)) => tracing::info!("waiting for its promotion: {error}"),
             Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
         }
         let wait = waits.next().unwrap_or(TRY_EVERY);

@@ -3,6 +3,7 @@
 mod support;
 
 mod cli;
+mod copies;
 mod crash;
 mod demo;
 mod harness;

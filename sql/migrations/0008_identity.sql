@@ -56,7 +56,7 @@ create or replace function postback.rebase(new_name text, same_xids boolean, in_
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  snap pg_snapshot := pg_current_snapshot();
+  seen pg_snapshot := pg_current_snapshot();
   mine xid8;
   old_snap pg_snapshot;
   highest bigint;
@@ -77,10 +77,10 @@ begin
 
   if same_xids then
     select i.snap::pg_snapshot into old_snap from postback.ingest i;
-    if pg_snapshot_xmax(old_snap) > pg_snapshot_xmax(snap) then
+    if pg_snapshot_xmax(old_snap) > pg_snapshot_xmax(seen) then
       raise exception using errcode = 'object_not_in_prerequisite_state',
         message = format('transaction ids are not the same here: the outbox was read up to %s, and this cluster is at %s',
-          pg_snapshot_xmax(old_snap), pg_snapshot_xmax(snap)),
+          pg_snapshot_xmax(old_snap), pg_snapshot_xmax(seen)),
         hint = 'Run it without --same-xids.';
     end if;
     -- A row that stayed where its transaction put it carries that transaction (or a part of it that began later) as its writer;
@@ -109,7 +109,7 @@ begin
   if not same_xids then
     -- Below the oldest running transaction nothing is ever looked at again; the rest would be, when this cluster gets there.
     select count(*) into neutral from postback.event e
-     where e.txid >= pg_snapshot_xmin(snap) and exists (select from postback.log l where l.event = e.id);
+     where e.txid >= pg_snapshot_xmin(seen) and exists (select from postback.log l where l.event = e.id);
   end if;
   if in_doubt then
     select (select coalesce(sum(i.last_seq + unread - p.seq), 0) from postback.position p, postback.ingest i)
@@ -142,7 +142,7 @@ begin
 
   if not dry then
     mine := pg_current_xact_id();
-    if mine < pg_snapshot_xmax(snap) then
+    if mine < pg_snapshot_xmax(seen) then
       raise exception 'postback.rebase has to be the first statement of its transaction';
     end if;
     -- An id that was given out again must not find what the ledger knows of another event.
@@ -160,14 +160,14 @@ begin
       highest := greatest(highest, (select max(e.id) from postback.event e));
     end if;
     if not same_xids then
-      update postback.event e set txid = '0' where e.txid >= pg_snapshot_xmin(snap) and exists (select from postback.log l where l.event = e.id);
+      update postback.event e set txid = '0' where e.txid >= pg_snapshot_xmin(seen) and exists (select from postback.log l where l.event = e.id);
       -- As if they had been said just now: the next look finds them, and reads them in id order.
       update postback.event e set txid = mine where not exists (select from postback.log l where l.event = e.id);
     end if;
     update postback.ingest i
        set epoch = nextval('postback.epoch_seq'), owner = null, daemon = null,
            last_seq = greatest(i.last_seq, (select max(l.seq) from postback.log l)),
-           snap = case when same_xids then i.snap else snap::text end,
+           snap = case when same_xids then i.snap else seen::text end,
            win = case when same_xids then i.win end, page_id = case when same_xids then i.page_id end;
     update postback.position p set epoch = nextval('postback.epoch_seq'), daemon = null;
     if in_doubt then

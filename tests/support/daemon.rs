@@ -28,6 +28,7 @@ pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount 
 #[derive(Clone, Debug)]
 pub struct Config {
     database: String,
+    database_keys: Vec<(String, String)>,
     daemon: Vec<(String, String)>,
     destinations: Vec<(String, Vec<(String, String)>)>,
     more: String,
@@ -42,7 +43,13 @@ impl Config {
     /// For the database behind a URL.
     pub fn at(url: &str) -> Self {
         let daemon = vec![("settle".to_owned(), "\"0s\"".to_owned())];
-        Self { database: url.to_owned(), daemon, destinations: Vec::new(), more: String::new() }
+        Self { database: url.to_owned(), database_keys: Vec::new(), daemon, destinations: Vec::new(), more: String::new() }
+    }
+
+    /// A further key of `[database]`.
+    pub fn database(mut self, key: &str, value: &str) -> Self {
+        set(&mut self.database_keys, key, value);
+        self
     }
 
     /// A key of `[daemon]`.
@@ -88,8 +95,8 @@ impl Config {
 
     /// The file.
     pub fn toml(&self) -> String {
-        let mut text = format!("[database]\nurl = \"{}\"\n\n[daemon]\n", self.database);
         let lines = |keys: &[(String, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        let mut text = format!("[database]\nurl = \"{}\"\n{}\n[daemon]\n", self.database, lines(&self.database_keys));
         text.push_str(&lines(&self.daemon));
         for (name, keys) in &self.destinations {
             text.push_str(&format!("\n[destination.{name}]\n{}", lines(keys)));

@@ -28,6 +28,11 @@ impl Local {
         Self::filled(Self::fill, "")
     }
 
+    /// One that shares no system identifier with the others, whose files are copies of one `initdb`.
+    pub fn foreign() -> Result<Self, String> {
+        Self::filled(|server| server.init(&server.root.join("data")), "")
+    }
+
     /// A copy of another one's files as they are now, started beside it; with `standby` one that follows it.
     pub fn copy_of(original: &Self, standby: bool) -> Result<Self, String> {
         let copy = |server: &Self| {
@@ -143,13 +148,18 @@ impl Local {
             return Ok(());
         }
         let _ = fs::remove_dir_all(&data);
-        output(self.command("initdb").args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data))?;
+        self.init(&data)?;
         // Made aside and renamed, because other test processes look for it at the same time. Without a cache it works as well.
         let aside = cache.join(format!("{name}-{}", std::process::id()));
         if output(Command::new("cp").arg("-a").arg(&data).arg(&aside)).is_err() || fs::rename(&aside, &cached).is_err() {
             let _ = fs::remove_dir_all(&aside);
         }
         Ok(())
+    }
+
+    fn init(&self, data: &Path) -> Result<(), String> {
+        let settings = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"];
+        output(self.command("initdb").args(settings).arg(data)).map(drop)
     }
 
     fn configure(&self, more: &str) -> Result<(), String> {
@@ -166,6 +176,15 @@ impl Local {
     /// Makes a standby a server that can be written to; returns when it is one.
     pub fn promote(&self) -> Result<(), String> {
         output(self.command("pg_ctl").args(["promote", "-w", "-t", "60", "-D"]).arg(self.root.join("data"))).map(drop)
+    }
+
+    /// `pg_upgrade` of another one into this one; both are down.
+    pub fn upgrade_from(&self, old: &Self) -> Result<(), String> {
+        let (bin, root) = (self.bin.display().to_string(), self.root.display().to_string());
+        let (from, to) = (old.root.join("data").display().to_string(), self.root.join("data").display().to_string());
+        self.run("pg_upgrade", &["-b", &bin, "-B", &bin, "-d", &from, "-D", &to, "-U", "postgres", "-s", &root])?;
+        // The settings of the old one have not come along; those of this one stand where they were.
+        Ok(())
     }
 
     /// Runs one of the server's programs to its end.

@@ -1,0 +1,78 @@
+//! A standby waits, is promoted with its last marks missing, and goes on.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_goes_on_and_counts_nothing_twice() {
+    let shop = Shop::new().await;
+    let (stage, primary) = (&shop.stage, &shop.stage.db);
+    let standby = Local::copy_of(&shop.local, true).expect("a standby");
+    let mut url = url::Url::parse(standby.url()).expect("a URL");
+    url.set_path(stage.database.name());
+    let following = standby.server().connect().await;
+    let (there, driver) = tokio_postgres::connect(url.as_str(), tokio_postgres::NoTls).await.expect("the standby");
+    tokio::spawn(driver);
+    let replicated = |sql: &'static str| until(&there, sql);
+
+    let mut daemon = Daemon::start(shop.config().daemon("settle", "\"4s\"")).await;
+    let mut waiting = Daemon::spawn(shop.config_at(url.as_str()).daemon("settle", "\"4s\"")).await;
+    waiting.wait_line("standby in recovery").await;
+    purchase(primary, "told").await;
+    shop.settled(primary, &["told"]).await;
+    replicated("select count(*) = 2 from postback.attempt where outcome = 'delivered'").await;
+
+    // One is refused for now, and its rows in pending are replicated; one has not settled yet.
+    stage.receiver.script(|arrival| (arrival.order() == "refused").then(|| Behaviour::status(429)));
+    purchase(primary, "refused").await;
+    replicated("select count(distinct destination) = 2 from postback.attempt where outcome = 'retry'").await;
+    purchase(primary, "fresh").await;
+    replicated("select count(*) = 3 from postback.log").await;
+    run(&following, "alter system set primary_conninfo = ''").await;
+    run(&following, "select pg_reload_conf()").await;
+    until(&following, "select count(*) = 0 from pg_stat_wal_receiver").await;
+    assert!(stage.receiver.log().iter().all(|arrival| arrival.order() != "fresh"), "cut too late to test anything");
+
+    // The primary tells both; nobody else ever learns of it.
+    answer(&stage.receiver);
+    shop.settled(primary, &["refused", "fresh"]).await;
+    daemon.kill9();
+    shop.local.down("immediate").expect("the end of the primary");
+    assert!(waiting.ended().is_none(), "{}", waiting.stderr());
+    let lost: bool =
+        one(&there, "select not exists (select from postback.attempt a join postback.event e on e.id = a.event where e.ref = 'fresh')").await;
+    assert!(lost, "the marks were to be lost");
+    standby.promote().expect("a promotion");
+
+    waiting.wait_line("a standby was promoted").await;
+    run(&there, "select postback.purchase('new', 10, 'EUR', '{}')").await;
+    shop.settled(&there, &["told", "refused", "fresh", "new"]).await;
+    shop.nothing_counted_twice();
+    let once = "select string_agg(e.ref, ', ' order by e.ref) from postback.pending p join postback.event e on e.id = p.event
+                 where p.destination = 'once' and p.state = 'unknown'";
+    assert_eq!(one::<String>(&there, once).await, "fresh, refused");
+    let (safe, once) = (shop.came("/safe"), shop.came("/once"));
+    assert!(safe["purchase-fresh"] == 2 && safe["purchase-told"] == 1 && safe["purchase-new"] == 1, "{safe:?}");
+    assert!(once["purchase-told"] == 1 && once["purchase-new"] == 1, "{once:?}");
+    // Once noted, a timeline is home.
+    waiting.term().await;
+    waiting.again().await;
+    purchase(&there, "later").await;
+    shop.settled(&there, &["later"]).await;
+    // A person's word is not doubted.
+    ends(&shop.config_at(url.as_str()), &["unknown", "resolve", "--not-delivered", "--all", "--yes"], 0);
+    shop.stage
+        .receiver
+        .wait_until("both, as a person asked", |log| {
+            ["fresh", "refused"].iter().all(|order| log.iter().filter(|a| a.path == "/once" && a.order() == *order && a.taken()).count() == 2)
+        })
+        .await;
+}
+
+/// Waits until a boolean is true.
+async fn until(db: &tokio_postgres::Client, sql: &str) {
+    let began = Instant::now();
+    while !one::<bool>(db, sql).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{sql}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
