@@ -68,6 +68,44 @@ async fn a_promoted_standby_goes_on_and_counts_nothing_twice() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovered_backup_is_rebased_because_more_than_minutes_may_be_missing() {
+    let shop = Shop::new().await;
+    let (stage, original) = (&shop.stage, &shop.stage.db);
+    let mut daemon = Daemon::start(shop.config()).await;
+    stage.receiver.script(|arrival| (arrival.order() == "refused").then(|| Behaviour::status(429).header("retry-after", "1")));
+    purchase(original, "refused").await;
+    stage.until("select count(distinct destination) from postback.attempt where outcome = 'retry'", "2").await;
+    let backup = Local::copy_of(&shop.local, true).expect("a backup");
+    answer(&stage.receiver);
+    shop.settled(original, &["refused"]).await;
+    daemon.term().await;
+    let ahead = backup.server().connect().await;
+    run(&ahead, "alter system set primary_conninfo = ''").await;
+    run(&ahead, "select pg_reload_conf()").await;
+    backup.promote().expect("the end of the recovery");
+    let mut url = url::Url::parse(backup.url()).expect("a URL");
+    url.set_path(stage.database.name());
+    let config = shop.config_at(url.as_str());
+    let check = ends(&config, &["check"], 0);
+    assert!(check.contains("on a new timeline"), "{check}");
+    let (db, driver) = tokio_postgres::connect(url.as_str(), tokio_postgres::NoTls).await.expect("the recovered one");
+    tokio::spawn(driver);
+    // As if the backup had been recovered to a moment before the marks.
+    run(&db, "delete from postback.attempt where outcome <> 'retry'; update postback.position set seq = 0, horizon = 16").await;
+    let done = json(&config, &["rebase", "--yes", "--json"]);
+    assert_eq!((&done["done"], &done["neutralised"]), (&true.into(), &0.into()), "{done}");
+    assert_eq!(json(&config, &["rebase", "--json"])["plan"], serde_json::Value::Null);
+    let _recovered = Daemon::start(config).await;
+    purchase(&db, "new").await;
+    shop.settled(&db, &["refused", "new"]).await;
+    shop.nothing_counted_twice();
+    assert_eq!(
+        one::<String>(&db, "select outcome from postback.attempt where destination = 'once' and event = 1 order by attempt desc limit 1").await,
+        "unknown"
+    );
+}
+
 /// Waits until a boolean is true.
 async fn until(db: &tokio_postgres::Client, sql: &str) {
     let began = Instant::now();

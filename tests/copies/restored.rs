@@ -37,6 +37,9 @@ async fn moves(from_burns: u32, to_burns: u32) {
     let why = refused(&config).await;
     assert!(why.contains("postbackd rebase") && why.contains("another cluster"), "{why}");
     purchase(&new, "early").await;
+    // The shop is open meanwhile: this one commits when the rebase is over.
+    let open = copy.connect().await;
+    run(&open, "begin; select postback.purchase('open meanwhile', 10, 'EUR', '{}')").await;
     let plan = ends(&config, &["rebase"], 0);
     assert!(plan.contains("Nothing was done; say --yes") && plan.contains("4 of them have no place in the stream"), "{plan}");
     refused(&config).await;
@@ -49,7 +52,9 @@ async fn moves(from_burns: u32, to_burns: u32) {
 
     let mut moved = Daemon::start(config.clone()).await;
     purchase(&new, "after").await;
-    shop.settled(&new, &["1", "2", "3", "hanging", "left", "also left", "early", "after"]).await;
+    shop.settled(&new, &["after"]).await;
+    run(&open, "commit").await;
+    shop.settled(&new, &["1", "2", "3", "hanging", "left", "also left", "early", "open meanwhile"]).await;
     // When the new cluster comes to the old one's transactions, nothing is met again.
     burn(&new, from_burns + 1_000).await;
     purchase(&new, "late").await;
@@ -69,7 +74,8 @@ async fn moves(from_burns: u32, to_burns: u32) {
     let unknown = "select string_agg(e.ref, ', ' order by e.ref) from postback.pending p join postback.event e on e.id = p.event
                     where p.destination = 'once' and p.state = 'unknown'";
     assert_eq!(one::<String>(&new, unknown).await, "1, also left, early, hanging, left");
-    assert!(shop.came("/once").contains_key("purchase-after") && shop.came("/once").contains_key("purchase-late"));
+    let once = shop.came("/once");
+    assert!(["after", "open meanwhile", "late"].iter().all(|order| once.contains_key(&format!("purchase-{order}"))), "{once:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,9 +100,15 @@ async fn nothing_is_in_doubt_when_the_daemon_was_stopped_first() {
     let other = foreign();
     let copy = dump_into(&shop, &other).await;
     let new = copy.connect().await;
-    let config = shop.config_at(copy.url());
+    // A plain member of postback_daemon may do it all.
+    copy.role("pbt_daemon", &["postback_daemon"]).await;
+    let config = shop.config_at(&copy.url_as("pbt_daemon"));
+    refused(&config).await;
     let why = ends(&config, &["rebase", "--same-xids", "--yes"], 1);
     assert!(why.contains("transaction ids are not the same here"), "{why}");
+    // One that does not come to its end changes nothing.
+    run(&new, "begin isolation level repeatable read; select postback.rebase(null, false, false, false); rollback").await;
+    refused(&config).await;
     let done = json(&config, &["rebase", "--stopped", "--yes", "--json"]);
     assert_eq!((&done["in_doubt"], &done["unread"]), (&0.into(), &1.into()), "{done}");
     let _moved = Daemon::start(config).await;
