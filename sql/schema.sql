@@ -317,7 +317,7 @@ function purchase(order_ref text, value numeric, currency text, who jsonb, more 
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean) returns jsonb
-  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+  plpgsql security definer set search_path=pg_catalog, pg_temp set enable_nestloop=off  -- rights: daemon=X/owner owner=X/owner
 
 function refund(order_ref text, refund_ref text, amount numeric, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

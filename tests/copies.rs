@@ -148,3 +148,12 @@ fn hang(receiver: &Receiver, order: &'static str) {
 fn answer(receiver: &Receiver) {
     receiver.script(|_| None);
 }
+
+/// Waits until a boolean is true.
+async fn until(db: &tokio_postgres::Client, sql: &str) {
+    let began = Instant::now();
+    while !one::<bool>(db, sql).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{sql}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

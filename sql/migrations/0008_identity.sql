@@ -54,14 +54,15 @@ comment on function postback.here() is 'The cluster, the database and the timeli
 --   in_doubt    somebody may have sent since the copy was taken: what has no attempt here is maybe-sent
 create or replace function postback.rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_nestloop = off                  -- tables that were restored a moment ago have no statistics
 as $$
 declare
   seen pg_snapshot := pg_current_snapshot();
   mine xid8;
   old_snap pg_snapshot;
   highest bigint;
-  unread bigint;
-  renumbered bigint;
+  unread bigint[];
+  taken bigint[];
   neutral bigint := 0;
   doubtful bigint := 0;
   commands bigint;
@@ -100,19 +101,20 @@ begin
     (select max(e.id) from postback.event e), (select max(l.event) from postback.log l), (select max(a.event) from postback.attempt a),
     (select max(greatest(s.event, s.retracted)) from postback.sale s), (select max(f.event) from postback.refund f),
     (select max(o.event) from postback.once o), (select max(p.event) from postback.pending p), (select max(c.event) from postback.receipt c));
-  select count(*),
-         count(*) filter (where exists (select from postback.sale s where s.event = e.id) or exists (select from postback.sale s where s.retracted = e.id)
-           or exists (select from postback.refund f where f.event = e.id) or exists (select from postback.once o where o.event = e.id)
-           or exists (select from postback.attempt a where a.event = e.id) or exists (select from postback.pending p where p.event = e.id))
-    into unread, renumbered
-    from postback.event e where not exists (select from postback.log l where l.event = e.id);
+  unread := array(select e.id from postback.event e where not exists (select from postback.log l where l.event = e.id) order by e.id);
+  -- An id that was given out again must not find what the ledger knows of another event.
+  taken := array(
+    select u.id from unnest(unread) u(id)
+     where u.id in (select s.event from postback.sale s union all select s.retracted from postback.sale s union all select f.event from postback.refund f
+                    union all select o.event from postback.once o union all select a.event from postback.attempt a
+                    union all select p.event from postback.pending p) order by u.id);
   if not same_xids then
     -- Below the oldest running transaction nothing is ever looked at again; the rest would be, when this cluster gets there.
     select count(*) into neutral from postback.event e
      where e.txid >= pg_snapshot_xmin(seen) and exists (select from postback.log l where l.event = e.id);
   end if;
   if in_doubt then
-    select (select coalesce(sum(i.last_seq + unread - p.seq), 0) from postback.position p, postback.ingest i)
+    select (select coalesce(sum(i.last_seq + cardinality(unread) - p.seq), 0) from postback.position p, postback.ingest i)
            + (select count(*) from postback.pending p where p.state in ('retrying', 'held', 'parked', 'sending')) into doubtful;
   end if;
   select count(*) into commands from postback.command c where c.answer is null;
@@ -145,24 +147,15 @@ begin
     if mine < pg_snapshot_xmax(seen) then
       raise exception 'postback.rebase has to be the first statement of its transaction';
     end if;
-    -- An id that was given out again must not find what the ledger knows of another event.
-    if renumbered > 0 then
-      for r in
-        select e.id from postback.event e
-         where not exists (select from postback.log l where l.event = e.id)
-           and (exists (select from postback.sale s where s.event = e.id) or exists (select from postback.sale s where s.retracted = e.id)
-             or exists (select from postback.refund f where f.event = e.id) or exists (select from postback.once o where o.event = e.id)
-             or exists (select from postback.attempt a where a.event = e.id) or exists (select from postback.pending p where p.event = e.id))
-         order by e.id
-      loop
-        update postback.event e set id = nextval('postback.event_seq') where e.id = r.id;
-      end loop;
-      highest := greatest(highest, (select max(e.id) from postback.event e));
-    end if;
+    foreach was in array taken loop
+      update postback.event e set id = nextval('postback.event_seq') where e.id = was returning e.id into needed;
+      unread := array_append(array_remove(unread, was), needed);
+      highest := greatest(highest, needed);
+    end loop;
     if not same_xids then
       update postback.event e set txid = '0' where e.txid >= pg_snapshot_xmin(seen) and exists (select from postback.log l where l.event = e.id);
       -- As if they had been said just now: the next look finds them, and reads them in id order.
-      update postback.event e set txid = mine where not exists (select from postback.log l where l.event = e.id);
+      update postback.event e set txid = mine from unnest(unread) u(id) where e.id = u.id;
     end if;
     update postback.ingest i
        set epoch = nextval('postback.epoch_seq'), owner = null, daemon = null,
@@ -182,7 +175,7 @@ begin
       on conflict (only_row) do update set (system, database, timeline, name, at, by)
         = (excluded.system, excluded.database, excluded.timeline, coalesce(excluded.name, i.name), clock_timestamp(), session_user);
   end if;
-  return jsonb_build_object('events', (select count(*) from postback.event), 'unread', unread, 'renumbered', renumbered, 'neutralised', neutral,
+  return jsonb_build_object('events', (select count(*) from postback.event), 'unread', cardinality(unread), 'renumbered', cardinality(taken), 'neutralised', neutral,
     'in_doubt', doubtful, 'commands', commands, 'sequences', behind,
     'trouble', (select count(*) from postback.trouble t where t.done is null));
 end $$;

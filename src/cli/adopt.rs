@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{Common, Exit, Failure, confirmed, rebase};
 use crate::outbox::{
-    identity::{self, Kept, Refusal},
-    rebase::{Rebase, keep_out, rename},
+    identity::Refusal,
+    rebase::{Rebase, rename},
 };
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn adopt(common: &Common, args: &Args) -> Result<Exit, Failure> {
-    let db = common.session("adopt").await?;
+    let mut db = common.session("adopt").await?;
     let found = rebase::look(&db).await?;
     let was = found.kept.as_ref().and_then(|kept| kept.name.clone());
     let named = was.as_ref().map_or_else(|| "has no name".to_owned(), |was| format!("is {was:?}"));
@@ -42,35 +42,18 @@ pub(super) async fn adopt(common: &Common, args: &Args) -> Result<Exit, Failure>
     let plan = Rebase { name: Some(name.clone()), same_xids: false, in_doubt: true };
     let mut question = String::new();
     if moved {
-        question = format!("{}\n", rebase::lines(&rebase::carry_out(common, &plan, true).await?));
+        question = format!("{}\n", rebase::lines(&plan.run(&mut db, true).await?.ok_or_else(rebase::at_work)?));
     }
     question += &format!("This database {named} and would be {name:?}; only a daemon with [database] expect = {name:?} will work here.");
     if !confirmed(&question, args.yes)? {
         return Ok(Exit::Done);
     }
-    if moved {
-        rebase::carry_out(common, &plan, false).await?;
-    } else {
-        if !keep_out(&db).await? {
-            return Err(Failure::new(Exit::Failed, "a daemon is at work in this database: stop it first"));
-        }
-        match &found.kept {
-            Some(kept @ Kept { .. }) if !rename(&db, kept, name).await? => {
-                return Err(Failure::new(Exit::Failed, "somebody else has just renamed it; look at \"postbackd status\" and ask again"));
-            }
-            Some(_) => {}
-            None => drop(identity::verify(&db, Some(name)).await.map_err(failed)?),
-        }
+    let done = if moved { plan.run(&mut db, false).await?.is_some() } else { rename(&mut db, name).await? };
+    if !done {
+        return Err(rebase::at_work());
     }
     common.print(&json!({ "name": name, "was": was, "rebased": moved }), || {
         format!("this database is {name:?} now; its daemon needs [database] expect = {name:?}")
     })?;
     Ok(Exit::Done)
-}
-
-fn failed(error: identity::IdentityError) -> Failure {
-    match error {
-        identity::IdentityError::Database(error) => error.into(),
-        identity::IdentityError::Refused(refusal) => refusal.into(),
-    }
 }

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{Common, Exit, Failure};
 use crate::outbox::{
-    connect,
     identity::{self, Found, Kept, Refusal, Verdict},
     rebase::{self, Done, Rebase},
 };
@@ -50,7 +49,7 @@ pub(super) struct Report {
 
 pub(super) async fn rebase(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let database = common.database()?;
-    let db = common.session("rebase").await?;
+    let mut db = common.session("rebase").await?;
     let found = look(&db).await?;
     let expect = database.expect.as_deref();
     let back = match found.verdict(expect) {
@@ -71,7 +70,7 @@ pub(super) async fn rebase(common: &Common, args: &Args) -> Result<Exit, Failure
         return Err(Failure::new(Exit::Failed, why));
     }
     let plan = Rebase { name: None, same_xids: args.same_xids || back, in_doubt: !args.stopped && (back || !args.same_xids) };
-    let done = carry_out(common, &plan, !args.yes).await?;
+    let done = plan.run(&mut db, !args.yes).await?.ok_or_else(at_work)?;
     let report = Report { done: args.yes, from: found.kept.as_ref().map(|kept| kept.at.to_string()), here: found.here.to_string(), plan: Some(done) };
     common.print(&report, || text(&report))?;
     Ok(Exit::Done)
@@ -93,13 +92,8 @@ fn nothing(common: &Common, found: &Found) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// On a session that keeps daemons out.
-pub(super) async fn carry_out(common: &Common, plan: &Rebase, dry: bool) -> Result<Done, Failure> {
-    let mut db = connect::connect(&common.database()?, "rebase").await?.0;
-    if !dry && !rebase::keep_out(&db).await? {
-        return Err(Failure::new(Exit::Failed, "a daemon is at work in this database: stop it first"));
-    }
-    Ok(plan.run(&mut db, dry).await?)
+pub(super) fn at_work() -> Failure {
+    Failure::new(Exit::Failed, "a daemon is at work in this database: stop it first")
 }
 
 fn text(report: &Report) -> String {

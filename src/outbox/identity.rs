@@ -177,7 +177,7 @@ pub async fn verify(db: &Client, expect: Option<&str>) -> Result<Verdict, Identi
         Verdict::Same => {}
         Verdict::First => {
             let sql =
-                "insert into postback.identity (system, database, timeline, name) select h.system, h.database, h.timeline, $1 from postback.here() h
+                "insert into postback.identity (system, database, timeline, name) select h.system, h.database, h.timeline, $1 from postback.here() h, postback.ingest
                         where set_config('synchronous_commit', 'on', true) is not null on conflict do nothing";
             db.query_typed(sql, &[(&expect, Type::TEXT)]).await.map_err(DbError::from)?;
             tracing::info!(name = expect, "this database is at home here from now on: {}", found.here);

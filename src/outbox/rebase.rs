@@ -1,9 +1,9 @@
 //! Making a copied database the home of its daemon: one transaction beside the shop's, all of it or nothing.
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Client, IsolationLevel, types::Type};
+use tokio_postgres::{Client, IsolationLevel, Transaction, types::Type};
 
-use super::{DbError, identity::Kept};
+use super::DbError;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -49,11 +49,12 @@ pub struct Moved {
 }
 
 impl Rebase {
-    /// Does it, or with `dry` only counts. The shop may write meanwhile; a daemon must not be at work, so the caller holds the
-    /// reader's lock unless it is dry.
-    pub async fn run(&self, db: &mut Client, dry: bool) -> Result<Done, DbError> {
-        db.batch_execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?;
+    /// Does it, or with `dry` only counts. The shop may write meanwhile; `None`: a daemon is at work.
+    pub async fn run(&self, db: &mut Client, dry: bool) -> Result<Option<Done>, DbError> {
         let tx = db.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
+        if !dry && !keep_out(&tx).await? {
+            return Ok(None);
+        }
         let sql = "select postback.rebase($1, $2, $3, $4)::text";
         let params: [super::Param<'_>; 4] =
             [(&self.name, Type::TEXT), (&self.same_xids, Type::BOOL), (&self.in_doubt, Type::BOOL), (&dry, Type::BOOL)];
@@ -61,13 +62,14 @@ impl Rebase {
         let text: &str = rows.first().map_or("", |row| row.get(0));
         let done = serde_json::from_str(text).map_err(|error| DbError::Unexpected(format!("postback.rebase: {error}")))?;
         tx.commit().await?;
-        Ok(done)
+        Ok(Some(done))
     }
 }
 
-/// Holds the reader's lock until the session ends, so that no daemon begins; false: one is at work.
-pub async fn keep_out(db: &Client) -> Result<bool, DbError> {
-    let rows = db.query_typed("select pg_try_advisory_lock($1, 1)", &[(&super::owner::READER, Type::INT4)]).await?;
+/// Holds the reader's lock until the transaction ends, so that no daemon begins; false: one is at work.
+async fn keep_out(tx: &Transaction<'_>) -> Result<bool, DbError> {
+    tx.batch_execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0").await?;
+    let rows = tx.query_typed("select pg_try_advisory_xact_lock($1, 1)", &[(&super::owner::READER, Type::INT4)]).await?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
@@ -79,9 +81,17 @@ pub async fn was_left_clean(db: &Client) -> Result<bool, DbError> {
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// A new name for a database that is at home; false: it was changed meanwhile.
-pub async fn rename(db: &Client, kept: &Kept, name: &str) -> Result<bool, DbError> {
-    let sql = "update postback.identity set name = $1, at = clock_timestamp(), by = session_user
-                where name is not distinct from $2 and set_config('synchronous_commit', 'on', true) is not null returning 1";
-    Ok(!db.query_typed(sql, &[(&name, Type::TEXT), (&kept.name, Type::TEXT)]).await?.is_empty())
+/// A new name for a database that is at home; false: a daemon is at work.
+pub async fn rename(db: &mut Client, name: &str) -> Result<bool, DbError> {
+    let tx = db.transaction().await?;
+    if !keep_out(&tx).await? {
+        return Ok(false);
+    }
+    let sql =
+        "insert into postback.identity as i (system, database, timeline, name) select h.system, h.database, h.timeline, $1 from postback.here() h
+                where set_config('synchronous_commit', 'on', true) is not null
+               on conflict (only_row) do update set (name, at, by) = (excluded.name, clock_timestamp(), session_user)";
+    tx.query_typed(sql, &[(&name, Type::TEXT)]).await?;
+    tx.commit().await?;
+    Ok(true)
 }

@@ -138,12 +138,3 @@ async fn with_a_synchronous_standby_nothing_is_sent_that_a_failover_could_lose()
     shop.settled(primary, &["not yet"]).await;
     shop.nothing_counted_twice();
 }
-
-/// Waits until a boolean is true.
-async fn until(db: &tokio_postgres::Client, sql: &str) {
-    let began = Instant::now();
-    while !one::<bool>(db, sql).await {
-        assert!(began.elapsed() < Duration::from_secs(20), "{sql}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}

@@ -202,3 +202,53 @@ async fn a_copy_gets_a_name_of_its_own_and_leaves_the_original_alone() {
     assert!(daemon.term().await.success());
     shop.nothing_counted_twice();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logical_copy_goes_on_after_the_switch() {
+    let shop = Shop::new().await;
+    let (stage, old) = (&shop.stage, &shop.stage.db);
+    run(old, "alter system set wal_level = logical").await;
+    shop.local.down("fast").and_then(|()| shop.local.up()).expect("a restart");
+    let old = &stage.database.connect().await;
+    let other = foreign();
+    drop(other.server().database().await); // its template makes the roles
+    let copy = other.server().bare_database().await;
+    shop.local.run("pg_dump", &["-s", "-f", "schema.sql", "-d", stage.database.url()]).expect("the schema");
+    let file = other.directory().join("schema.sql");
+    std::fs::copy(shop.local.directory().join("schema.sql"), &file).expect("the schema");
+    other.run("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file.to_str().expect("a path"), "-d", copy.url()]).expect("restoring it");
+    let new = copy.connect().await;
+
+    let mut daemon = Daemon::start(shop.config()).await;
+    purchase(old, "1").await;
+    shop.settled(old, &["1"]).await;
+    run(old, "create publication moving for all tables").await;
+    run(&new, &format!("create subscription moving connection '{}' publication moving", stage.database.url())).await;
+    // The daemon works on while the copy follows.
+    for order in ["2", "3"] {
+        purchase(old, order).await;
+    }
+    shop.settled(old, &["1", "2", "3"]).await;
+    until(&new, "select count(*) = 6 from postback.attempt where outcome = 'delivered'").await;
+    until(&new, "select count(*) = 0 from pg_subscription_rel where srsubstate <> 'r'").await;
+    assert!(refused(&shop.config_at(copy.url())).await.contains("another cluster"));
+    daemon.term().await;
+    purchase(old, "left").await;
+    until(&new, "select count(*) = 4 from postback.event").await;
+    until(&new, "select daemon is null and owner is null from postback.ingest").await;
+    run(&new, "drop subscription moving").await;
+
+    let config = shop.config_at(copy.url());
+    let done = json(&config, &["rebase", "--stopped", "--yes", "--json"]);
+    assert_eq!(done["unread"], 1, "{done}");
+    let behind: Vec<_> = done["sequences"].as_array().expect("a list").iter().map(|moved| moved["sequence"].as_str().expect("a name")).collect();
+    assert!(behind.contains(&"postback.event_seq") && behind.contains(&"postback.epoch_seq"), "{behind:?}");
+    let _moved = Daemon::start(config).await;
+    purchase(&new, "after").await;
+    run(&new, "select postback.refund('1', 'r', 4)").await;
+    shop.settled(&new, &["1", "2", "3", "left", "after"]).await;
+    for path in ["/safe", "/once"] {
+        let came = shop.came(path);
+        assert!(came.len() == 6 && came.values().all(|count| *count == 1), "{path}: {came:?}");
+    }
+}
