@@ -7,6 +7,7 @@
 pub mod book;
 mod desk;
 mod dispatch;
+mod former;
 mod wire;
 
 use std::{
@@ -24,20 +25,17 @@ use self::{
     book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
+    former::Former,
     wire::{Back, Wire},
 };
 use crate::{
-    books::{Cause, State},
+    books::State,
     breaker::{Breaker, Signal, Ticket},
     destination::{Destination, Start},
     http::Transport,
     limit::Limit,
-    marks::{ASKED, Marks, Move, PendingRow, Waiting},
-    outbox::{
-        DbError,
-        identity::{self, Lost},
-        position, stream,
-    },
+    marks::{Marks, Move, PendingRow, Waiting},
+    outbox::{DbError, identity, position, stream},
     outcome::{Outcome, Reply, SendError},
     session::Session,
 };
@@ -55,38 +53,6 @@ const SIT_OUT: Duration = Duration::from_secs(10);
 const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
-
-/// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
-/// it is on the wire, in the stash, or recorded.
-#[derive(Debug, Default)]
-struct Former {
-    /// This process's last claim; when the position knows another one, somebody else was at work.
-    epoch: Option<i64>,
-    /// Entries up to here.
-    up_to: i64,
-    /// Entries with a row in `pending` that were or became due.
-    rows: HashSet<i64>,
-    /// When it last wrote: what is in doubt was sent then at the earliest.
-    since: Option<jiff::Timestamp>,
-    /// Its settings were others.
-    settings_changed: bool,
-    /// Sent, perhaps, by one whose marks did not come along.
-    lost: Option<Lost>,
-}
-
-impl Former {
-    /// An entry of the stream that has no row. What a person asked for since is theirs.
-    fn may_have_lost(&self, event: i64, cause: Option<Cause>) -> bool {
-        self.lost.is_some_and(|lost| event <= lost.event) && !matches!(cause, Some(Cause::Replay | Cause::Reopen))
-    }
-
-    /// A row of `pending` that was due by then, or that this side made without ever having tried.
-    fn may_have_lost_row(&self, row: &PendingRow) -> bool {
-        let asked = row.reason.as_deref() == Some(ASKED);
-        let untried = row.attempts == 0 && row.state != Waiting::Held;
-        self.lost.is_some_and(|lost| row.event <= lost.event && !asked && (untried || row.next_at.is_none_or(|at| at <= lost.at)))
-    }
-}
 
 /// What a destination's task is told from outside.
 #[derive(Clone, Debug)]
@@ -303,7 +269,7 @@ impl Sender {
         self.remember_former(epoch, &claimed, &rows);
         for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
-            let lost = self.former.may_have_lost_row(&row);
+            let lost = self.former.lost_row(&row, cause);
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
@@ -474,7 +440,7 @@ impl Sender {
                 continue;
             }
             let tries = rows.iter().filter(|row| row.seq == entry.seq).count();
-            let lost = self.former.may_have_lost(entry.event_id, entry.cause);
+            let lost = self.former.lost_entry(entry.event_id, entry.cause);
             desk.book.add(Item {
                 seq: entry.seq,
                 event_id: entry.event_id,

@@ -21,4 +21,5 @@ mod sql_api;
 
 mod golden;
 mod injection;
+mod lost;
 mod route;
