@@ -82,6 +82,17 @@ table event with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=
 
 sequence event_seq  -- rights: daemon=rw/owner owner=rwU/owner
 
+table identity  -- rights: daemon=arw/owner owner=arwdDxt/owner reader=r/owner
+  only_row boolean not null default true
+  system bigint
+  database oid not null
+  timeline integer
+  name text
+  at timestamp with time zone not null default clock_timestamp()
+  by text not null default SESSION_USER
+  identity_only_row_check CHECK (only_row)
+  identity_pkey PRIMARY KEY (only_row)
+
 table ingest with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   only_row boolean not null default true
   snap text
@@ -146,6 +157,8 @@ table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/
   at timestamp with time zone not null default now()
   daemon bigint
   deadline_ms integer
+  lost_event bigint not null default 0
+  lost_at timestamp with time zone
 
 table receipt  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   destination text not null
@@ -273,6 +286,9 @@ function heal(mine bigint, at_most integer) returns TABLE(name text, said bigint
 function heal_some(at_most integer) returns TABLE(name text, said bigint, failed bigint)
   plpgsql security definer set search_path=pg_catalog, pg_temp set lock_timeout=500ms  -- rights: owner=X/owner
 
+function here() returns TABLE(system bigint, database oid, timeline integer)
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function hides_rows(tab regclass) returns boolean
   sql stable security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -311,6 +327,9 @@ function patiently(statements text[], what text) returns void
 
 function purchase(order_ref text, value numeric, currency text, who jsonb, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean) returns jsonb
+  plpgsql security definer set search_path=pg_catalog, pg_temp set enable_nestloop=off  -- rights: daemon=X/owner owner=X/owner
 
 function refund(order_ref text, refund_ref text, amount numeric, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

@@ -208,6 +208,7 @@ fn database(table: &Section<'_>) -> Option<Database> {
         ca: table.file("ca"),
         connect_timeout: table.duration("connect_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60)),
         pool: table.integer("pool", 1..=100).unwrap_or(4) as usize,
+        expect: table.text("expect"),
         url: url.unwrap_or_else(|| crate::secret::Secret::new("database.url", "")),
         direct: table.secret("direct", SecretMode::Reveal),
     };

@@ -20,8 +20,10 @@ pub mod position;
 
 pub mod command;
 pub mod heal;
+pub mod identity;
 pub mod maintain;
 pub mod owner;
+pub mod rebase;
 
 pub mod inspect;
 

@@ -3,6 +3,7 @@
 mod support;
 
 mod cli;
+mod copies;
 mod crash;
 mod demo;
 mod harness;
@@ -22,4 +23,5 @@ mod sql_api;
 
 mod golden;
 mod injection;
+mod lost;
 mod route;

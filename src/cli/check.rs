@@ -7,6 +7,7 @@ use crate::{
     config::{Config, Database, SecretMode},
     outbox::{
         connect::{self, ConnectError},
+        identity::{self, Verdict},
         inspect::{self, Finding},
         schema,
     },
@@ -141,9 +142,31 @@ async fn server(database: &Database, db: &Client, report: &mut Report) -> Result
         report.error(Exit::Failed, format!("{} lacks {}", server.role, missing.join(", ")), &fix);
         return Ok(());
     }
+    home(database, db, report).await?;
     if !server.standby {
         sessions::examine(database, db, report).await;
         report.found.extend(inspect::doctor(db).await?);
+    }
+    Ok(())
+}
+
+/// Whether this database is at home here, and the one that is expected.
+async fn home(database: &Database, db: &Client, report: &mut Report) -> Result<(), crate::outbox::DbError> {
+    let found = identity::find(db).await?;
+    let called = found.kept.as_ref().and_then(|kept| kept.name.as_deref()).map_or_else(|| "without a name".to_owned(), |name| format!("{name:?}"));
+    match found.verdict(database.expect.as_deref()) {
+        Ok(Verdict::First) => report.ok(format!("identity: no daemon has worked here yet; it will be at home here ({})", found.here)),
+        Ok(Verdict::Moved { .. }) => {
+            let hint = "after a failover nothing; after a point-in-time recovery run \"postbackd rebase\" before the daemon is started".to_owned();
+            report.add("warning", format!("identity: {called}, on a new timeline: a standby was promoted, or a backup recovered"), Some(hint));
+        }
+        Ok(Verdict::Named) => report.ok(format!("identity: {called}; the daemon will give it the name that is expected ({})", found.here)),
+        Ok(Verdict::Same) => report.ok(format!("identity: {called}, at home here ({})", found.here)),
+        Err(refusal) => report.error(Exit::Elsewhere, format!("identity: {refusal}"), ""),
+    }
+    if database.expect.is_none() && found.kept.as_ref().is_some_and(|kept| kept.name.is_none()) {
+        let hint = "[database] expect = \"shop-prod\": then a copy of it with another configuration does not send".to_owned();
+        report.add("info", "the database has no name", Some(hint));
     }
     Ok(())
 }

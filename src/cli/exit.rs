@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::Problems,
-    outbox::{DbError, connect::ConnectError, pooler::SessionError, schema::SchemaError},
+    outbox::{DbError, connect::ConnectError, identity::Refusal, pooler::SessionError, schema::SchemaError},
 };
 
 /// Every exit code there is.
@@ -23,6 +23,9 @@ pub enum Exit {
     Schema = 4,
     /// A command stands in the queue, and no daemon has answered in time.
     NoAnswer = 5,
+    /// The database is a copy, or another one than the configuration expects: nothing is read or sent. A service manager should
+    /// not start the daemon again.
+    Elsewhere = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -91,6 +94,12 @@ impl From<SchemaError> for Failure {
             _ => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(Exit::Elsewhere, refusal)
     }
 }
 

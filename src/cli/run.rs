@@ -117,6 +117,7 @@ impl From<daemon::Error> for Failure {
             daemon::Error::Schema(error) => error.into(),
             daemon::Error::Session(error) => error.into(),
             daemon::Error::Http { .. } => Self::new(Exit::Usage, error),
+            daemon::Error::Identity(refusal) => refusal.into(),
         }
     }
 }

@@ -29,12 +29,14 @@ pub struct Database {
     pub connect_timeout: Duration,
     /// Connections that all destinations share.
     pub pool: usize,
+    /// The name that the database has to have, so that a copy is not taken for it.
+    pub expect: Option<String>,
 }
 
 impl Database {
     /// `url` as given on a command line, everything else by default.
     pub fn at(url: &str) -> Self {
-        Self { url: Secret::new("--url", url), direct: None, ca: None, connect_timeout: Duration::from_secs(5), pool: 4 }
+        Self { url: Secret::new("--url", url), direct: None, ca: None, connect_timeout: Duration::from_secs(5), pool: 4, expect: None }
     }
 
     /// For what needs a session of its own: the owner's lock and LISTEN.

@@ -28,7 +28,7 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 8] = [
+pub const MIGRATIONS: [Migration; 9] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
@@ -36,6 +36,7 @@ pub const MIGRATIONS: [Migration; 8] = [
     migration!(5, "heal", "0005_heal.sql"),
     migration!(6, "doctor", "0006_doctor.sql"),
     migration!(7, "owner", "0007_owner.sql"),
+    migration!(8, "identity", "0008_identity.sql"),
     migration!(9, "heal in order", "0009_heal.sql"),
 ];
 
