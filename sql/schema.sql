@@ -15,6 +15,7 @@ table attached  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   columns text not null
   at timestamp with time zone not null default clock_timestamp()
   by text not null default SESSION_USER
+  written timestamp with time zone
   attached_pkey PRIMARY KEY (name)
 
 table attempt  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
@@ -220,9 +221,11 @@ table trouble  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   tries integer not null default 0  -- rights: reader=r/owner
   done timestamp with time zone  -- rights: reader=r/owner
   answer text
+  tried text
   trouble_pkey PRIMARY KEY (id)
   CREATE INDEX trouble_open_idx ON trouble USING btree (id) WHERE (done IS NULL)
-  CREATE INDEX trouble_type_idx ON trouble USING btree (what) WHERE ((done IS NULL) AND (tries = 0) AND (sqlstate = '42804'::text))
+  CREATE INDEX trouble_plan_idx ON trouble USING btree (what, at) WHERE ((done IS NULL) AND (tries = 0) AND (sqlstate = ANY (ARRAY['42804'::text, 'XX000'::text, '0A000'::text])))
+  CREATE INDEX trouble_shape_idx ON trouble USING btree (what, COALESCE(tried, columns)) WHERE (done IS NULL)
 
 sequence trouble_id_seq  -- rights: 
 
@@ -275,7 +278,13 @@ function event_id(kind text, ref text, refund_ref text DEFAULT NULL::text, gener
   sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function heal() returns TABLE(name text, said bigint, failed bigint)
-  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+  sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function heal(mine bigint, at_most integer) returns TABLE(name text, said bigint, failed bigint)
+  plpgsql security definer set search_path=pg_catalog, pg_temp set lock_timeout=500ms  -- rights: daemon=X/owner owner=X/owner
+
+function heal_some(at_most integer) returns TABLE(name text, said bigint, failed bigint)
+  plpgsql security definer set search_path=pg_catalog, pg_temp set lock_timeout=500ms  -- rights: owner=X/owner
 
 function here() returns TABLE(system bigint, database oid, timeline integer)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner reader=X/owner
@@ -310,6 +319,9 @@ function on() returns integer
 function operations(operation text) returns text[]
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function own(mine bigint) returns void
+  plpgsql set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
 function patiently(statements text[], what text) returns void
   plpgsql set search_path=pg_catalog, pg_temp set lock_timeout=100ms  -- rights: owner=X/owner
 
@@ -331,6 +343,9 @@ function retract(order_ref text, reason text DEFAULT NULL::text) returns bigint
 function say(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns bigint
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function say_again(trouble bigint, map jsonb, OUT said boolean, OUT answer text, OUT passing boolean) returns record
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
 function settle_ownership() returns void
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -342,6 +357,9 @@ function switch(off boolean) returns integer
 
 function table_name(tab oid) returns text
   sql stable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function to_say(at_most integer) returns SETOF trouble
+  sql stable set search_path=pg_catalog, pg_temp set enable_sort=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: owner=X/owner
 
 function trial(name text) returns TABLE(op text, verdict text, state text, message text)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -356,7 +374,7 @@ function trimmed(body text) returns text
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said boolean, OUT answer text) returns record
-  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+  sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

@@ -68,7 +68,7 @@ pub struct Common {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", env = "POSTBACKD_CONFIG", default_value = DEFAULT_FILE)]
     config: PathBuf,
-    /// The database, instead of the configuration's database.url
+    /// The database, instead of the configuration's database.url and database.direct
     #[arg(long, global = true, value_name = "URL", env = "POSTBACKD_URL", hide_env_values = true)]
     url: Option<String>,
     /// One JSON document instead of tables
@@ -144,6 +144,7 @@ impl Common {
         let mut config = Config::load(&self.config, mode)?;
         if let Some(url) = &self.url {
             config.database.url = Database::at(url).url;
+            config.database.direct = None;
         }
         Ok(config)
     }

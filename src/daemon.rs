@@ -28,6 +28,8 @@ use crate::{
         identity::{self, IdentityError},
         listen, maintain,
         owner::{Keeper, Reading},
+        pooler,
+        pooler::SessionError,
         reconnect, schema,
     },
     session::Session,
@@ -59,6 +61,9 @@ pub enum Error {
     /// The database is a copy, or another one than is expected.
     #[error(transparent)]
     Identity(#[from] identity::Refusal),
+    /// A pool in transaction mode where a session is needed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// How often ownership is proved.
@@ -126,9 +131,19 @@ impl From<ConnectError> for Ended {
     }
 }
 
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => Self::Connect(error),
+            SessionError::Database(error) => Self::Database(error),
+            verdict => Self::Fatal(verdict.into()),
+        }
+    }
+}
+
 /// One session, from waiting for the locks to losing or releasing them.
 async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
-    let (lock, closed) = connect::connect(&config.database, "owner").await?;
+    let (lock, closed) = pooler::session(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
         schema::SchemaError::Database(lost) => Ended::Database(lost),
@@ -143,7 +158,6 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     fence.prove(sent_at);
     let pool = connect::pool(&config.database, config.database.pool)?;
     let (db, _) = connect::connect(&config.database, "ingest").await?;
-    db.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
     // Again, because waiting for the locks may have taken days, and this is where reading and sending begin.
     at_home(&db, config).await?;
     let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
@@ -230,7 +244,7 @@ async fn hold(
         tokio::select! {
             biased;
             read = ingest::run(session, epoch, &mut db, pace, &woken, || reloads.all(), &stop) => read,
-            lost = maintain::run(session, retention) => Err(lost),
+            lost = maintain::run(session, epoch, retention) => Err(lost),
         }
     };
     let working = async {

@@ -1,11 +1,5 @@
 //! `postbackd check [--connect]`: everything that could be wrong, each with its fix, in one go.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use super::{Common, Exit, Failure, doctor};
@@ -20,6 +14,7 @@ use crate::{
 };
 
 mod reach;
+mod sessions;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -149,7 +144,7 @@ async fn server(database: &Database, db: &Client, report: &mut Report) -> Result
     }
     home(database, db, report).await?;
     if !server.standby {
-        direct(database, db, report).await;
+        sessions::examine(database, db, report).await;
         report.found.extend(inspect::doctor(db).await?);
     }
     Ok(())
@@ -174,31 +169,4 @@ async fn home(database: &Database, db: &Client, report: &mut Report) -> Result<(
         report.add("info", "the database has no name", Some(hint));
     }
     Ok(())
-}
-
-/// How long a notification may take.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
-
-/// A session that does not hear what it listens to is not a session of its own: a transaction pooler stands between, and the
-/// owner's lock would be no lock.
-async fn direct(database: &Database, db: &Client, report: &mut Report) {
-    let heard = Arc::new(Notify::new());
-    let bell = Arc::clone(&heard);
-    let began = Instant::now();
-    let attempt = async {
-        let (listening, _) = connect::connect_listening(database, "check", move |_| bell.notify_one()).await.map_err(|error| error.to_string())?;
-        let channel = format!("postback_check_{}", std::process::id());
-        listening.batch_execute(&format!("listen {channel}")).await.map_err(|error| error.to_string())?;
-        db.batch_execute(&format!("notify {channel}")).await.map_err(|error| error.to_string())?;
-        Ok::<bool, String>(tokio::time::timeout(HEARD_WITHIN, heard.notified()).await.is_ok())
-    };
-    match attempt.await {
-        Ok(true) => report.ok(format!("direct connection (heard a notification after {} ms)", began.elapsed().as_millis())),
-        Ok(false) => report.error(
-            Exit::Failed,
-            "LISTEN hears nothing: a transaction pooler stands between, and the owner's lock does not survive one",
-            "point [database] url to PostgreSQL itself, or to a pool in session mode",
-        ),
-        Err(error) => report.error(Exit::Failed, format!("LISTEN cannot be tried: {error}"), "raise max_connections, or free some"),
-    }
 }

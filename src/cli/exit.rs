@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::Problems,
-    outbox::{DbError, connect::ConnectError, identity::Refusal, schema::SchemaError},
+    outbox::{DbError, connect::ConnectError, identity::Refusal, pooler::SessionError, schema::SchemaError},
 };
 
 /// Every exit code there is.
@@ -59,6 +59,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self::new(Exit::Usage, problems)
@@ -68,6 +74,16 @@ impl From<Problems> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         Self::new(if error.is_configuration() { Exit::Usage } else { Exit::Unreachable }, error)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => error.into(),
+            SessionError::Database(error) => error.into(),
+            verdict => Self::new(Exit::Usage, verdict),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Transaction, types::Type};
 
-use super::{DbError, Param, ingest::Reader};
+use super::{BOUNDED, DbError, Param, ingest::Reader};
 use crate::{
     command::{Answer, Command, Selection},
     marks::ASKED,
@@ -18,6 +18,7 @@ pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
 /// other number is.
 pub async fn execute(db: &mut Client, reader: &mut Reader, id: i64, what: &str) -> Result<Answer, DbError> {
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     let sql =
         "select 1 from postback.ingest where epoch = $1 and last_seq = $2 and set_config('synchronous_commit', 'on', true) is not null for update";
     if tx.query_typed(sql, &[(&reader.epoch(), Type::INT8), (&reader.last_seq, Type::INT8)]).await?.is_empty() {
