@@ -58,12 +58,12 @@ pub enum Error {
     /// The schema is missing, older or newer than this binary.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
-    /// A pool in transaction mode where a session is needed.
-    #[error(transparent)]
-    Session(#[from] SessionError),
     /// The database is a copy, or another one than is expected.
     #[error(transparent)]
     Identity(#[from] identity::Refusal),
+    /// A pool in transaction mode where a session is needed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// How often ownership is proved.

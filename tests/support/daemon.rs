@@ -28,6 +28,7 @@ pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount 
 #[derive(Clone, Debug)]
 pub struct Config {
     database: String,
+    direct: Option<String>,
     database_keys: Vec<(String, String)>,
     daemon: Vec<(String, String)>,
     destinations: Vec<(String, Vec<(String, String)>)>,
@@ -43,17 +44,18 @@ impl Config {
     /// For the database behind a URL.
     pub fn at(url: &str) -> Self {
         let daemon = vec![("settle".to_owned(), "\"0s\"".to_owned())];
-        Self { database: url.to_owned(), database_keys: Vec::new(), daemon, destinations: Vec::new(), more: String::new() }
-    }
-
-    /// The same database without the pooler that the other URL leads to.
-    pub fn direct(self, url: &str) -> Self {
-        self.database("direct", &format!("\"{url}\""))
+        Self { database: url.to_owned(), direct: None, database_keys: Vec::new(), daemon, destinations: Vec::new(), more: String::new() }
     }
 
     /// A further key of `[database]`.
     pub fn database(mut self, key: &str, value: &str) -> Self {
         set(&mut self.database_keys, key, value);
+        self
+    }
+
+    /// The same database without the pooler that the other URL leads to.
+    pub fn direct(mut self, url: &str) -> Self {
+        self.direct = Some(url.to_owned());
         self
     }
 
@@ -100,8 +102,9 @@ impl Config {
 
     /// The file.
     pub fn toml(&self) -> String {
+        let direct = self.direct.iter().map(|url| format!("direct = \"{url}\"\n")).collect::<String>();
         let lines = |keys: &[(String, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
-        let mut text = format!("[database]\nurl = \"{}\"\n{}\n[daemon]\n", self.database, lines(&self.database_keys));
+        let mut text = format!("[database]\nurl = \"{}\"\n{direct}{}\n[daemon]\n", self.database, lines(&self.database_keys));
         text.push_str(&lines(&self.daemon));
         for (name, keys) in &self.destinations {
             text.push_str(&format!("\n[destination.{name}]\n{}", lines(keys)));
@@ -145,8 +148,7 @@ impl Daemon {
 
     /// Starts it without waiting.
     pub async fn spawn(config: Config) -> Self {
-        let direct = config.database_keys.iter().find(|(key, _)| key == "direct").map(|(_, url)| url.trim_matches('"'));
-        let watched = direct.unwrap_or(&config.database);
+        let watched = config.direct.as_ref().unwrap_or(&config.database);
         let (monitor, driver) = tokio_postgres::connect(watched, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
         tokio::spawn(driver);
         let directory = tempfile::tempdir().expect("a temporary directory");
