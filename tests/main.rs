@@ -9,6 +9,7 @@ mod harness;
 mod isolation;
 mod said;
 mod sending;
+mod server_crash;
 mod visibility;
 
 // Inside the shop's database.

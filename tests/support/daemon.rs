@@ -28,6 +28,8 @@ pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount 
 #[derive(Clone, Debug)]
 pub struct Config {
     database: String,
+    /// Where the tests look at the same database, if the daemon's way to it is disturbed.
+    watched: Option<String>,
     daemon: Vec<(String, String)>,
     destinations: Vec<(String, Vec<(String, String)>)>,
     more: String,
@@ -42,7 +44,12 @@ impl Config {
     /// For the database behind a URL.
     pub fn at(url: &str) -> Self {
         let daemon = vec![("settle".to_owned(), "\"0s\"".to_owned())];
-        Self { database: url.to_owned(), daemon, destinations: Vec::new(), more: String::new() }
+        Self { database: url.to_owned(), watched: None, daemon, destinations: Vec::new(), more: String::new() }
+    }
+
+    /// The daemon reaches this database by another URL: through a proxy, as another role.
+    pub fn through(database: &Database, url: &str) -> Self {
+        Self { watched: Some(database.url().to_owned()), ..Self::at(url) }
     }
 
     /// A key of `[daemon]`.
@@ -84,6 +91,13 @@ impl Config {
     /// Names of the destinations.
     pub fn names(&self) -> Vec<String> {
         self.destinations.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    async fn watch(&self) -> Client {
+        let url = self.watched.as_ref().unwrap_or(&self.database);
+        let (monitor, driver) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
+        tokio::spawn(driver);
+        monitor
     }
 
     /// The file.
@@ -133,9 +147,7 @@ impl Daemon {
 
     /// Starts it without waiting.
     pub async fn spawn(config: Config) -> Self {
-        let (monitor, driver) =
-            tokio_postgres::connect(&config.database, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
-        tokio::spawn(driver);
+        let monitor = config.watch().await;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let lines = Lines { all: Arc::default(), changed: watch::channel(0).0 };
         let before = epoch(&monitor).await.0;
@@ -145,6 +157,9 @@ impl Daemon {
 
     /// After [`Daemon::kill9`] or [`Daemon::term`]: the same configuration again, stderr goes on.
     pub async fn again(&mut self) {
+        if self.monitor.is_closed() {
+            self.monitor = self.config.watch().await;
+        }
         self.before = epoch(&self.monitor).await.0;
         self.child = launch(&self.config, &self.directory, &self.lines);
     }

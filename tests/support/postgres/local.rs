@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs as unix_fs, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::super::reaper::{self, quoted};
@@ -100,6 +100,41 @@ impl Local {
         output(self.command("pg_ctl").args(["stop", "-w", "-t", "60", "-m", mode, "-D"]).arg(self.root.join("data"))).map(drop)
     }
 
+    /// SIGKILL to the postmaster and to every process of its own: not even an immediate shutdown runs. Waits for their end.
+    pub fn kill9(&self) -> Result<(), String> {
+        let file = self.root.join("data/postmaster.pid");
+        let text = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+        let postmaster: u32 = text.lines().next().and_then(|line| line.parse().ok()).ok_or("postmaster.pid holds no number")?;
+        // It first, so that it starts nobody afterwards. All of them work in the data directory.
+        kill9(postmaster);
+        let data = self.root.join("data");
+        let all: Vec<u32> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                (pid == postmaster || fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(pid)
+            })
+            .collect();
+        all.iter().for_each(|pid| kill9(*pid));
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Some(pid) = all.iter().find(|pid| running(**pid)) {
+            if Instant::now() > until {
+                return Err(format!("process {pid} of the server is still there 10 s after SIGKILL"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// A setting for the next start; the last one of a name counts.
+    pub fn set(&self, setting: &str) {
+        let path = self.root.join("data/postgresql.auto.conf");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, format!("{text}{setting}\n")).expect("writing the server's settings");
+    }
+
     /// A crash and the start after it.
     pub fn crash(&self) -> Result<(), String> {
         self.down("immediate")?;
@@ -158,6 +193,16 @@ impl Local {
             None => Ok(()),
         }
     }
+}
+
+fn kill9(pid: u32) {
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Neither gone nor a zombie.
+fn running(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 impl Drop for Local {
