@@ -19,5 +19,6 @@ mod shop_beside;
 mod sql_api;
 
 mod golden;
+mod in_doubt;
 mod injection;
 mod route;

@@ -144,11 +144,14 @@ pub struct OpenRow {
     pub kind: Option<Kind>,
     /// Of the entry.
     pub cause: Option<Cause>,
+    /// Attempts on record for the entry.
+    pub recorded: i64,
 }
 
 /// The open rows of `pending`, in stream order: what waits for a time, for another event or was being sent.
 pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, DbError> {
-    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause
+    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause,
+                      (select count(*) from postback.attempt a where a.destination = p.destination and a.event = p.event and a.seq = p.seq)
                  from postback.pending p left join postback.event e on e.id = p.event left join postback.log l on l.seq = p.seq
                 where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
     let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
@@ -166,6 +169,7 @@ pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, D
             row: row_in_table,
             kind: row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok()),
             cause: row.get::<_, Option<&str>>(8).and_then(Cause::parse),
+            recorded: row.get(9),
         })
     };
     rows.iter().map(pending).collect()
