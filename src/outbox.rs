@@ -23,7 +23,7 @@ pub mod owner;
 
 pub mod inspect;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_postgres::{
@@ -46,6 +46,9 @@ pub enum DbError {
     /// Another task of the session found that it is over.
     #[error("the session ended; everything is read again from the tables")]
     SessionOver,
+    /// A connection that is open and silent: something on the way takes everything and passes nothing on.
+    #[error("no answer from the database within {}; the connection is given up", crate::words::duration(*.0))]
+    Silent(Duration),
     /// The server is a standby.
     #[error("the server is a standby in recovery; its snapshots hide running transactions, so nothing is read there")]
     Standby,
@@ -128,13 +131,27 @@ const PIN_ORDERED: &str = "begin; set local enable_seqscan = off; set local enab
                            set local enable_mergejoin = off; set local enable_sort = off; set local max_parallel_workers_per_gather = 0; \
                            set local jit = off";
 
+/// No statement of ours is answered later: [`connect::WRITER`] has the server end it 5 s earlier, with an error that comes.
+/// TCP notices a peer that has gone, but not a proxy that still takes what it no longer passes on.
+const ANSWER: Duration = Duration::from_secs(35);
+
+/// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement.
+async fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, DbError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(DbError::Silent(limit)),
+    }
+}
+
 /// One round trip: the pin, the statement, the end of the transaction.
 async fn pinned(db: &Client, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-    let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
-    begun?;
-    let rows = rows?;
-    ended?;
-    Ok(rows)
+    within(ANSWER, async {
+        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
+        begun?;
+        let rows = rows?;
+        ended.map(|()| rows)
+    })
+    .await
 }
 
 fn event_rows(rows: &[Row]) -> Vec<RawEvent> {

@@ -7,10 +7,12 @@ mod crash;
 mod demo;
 mod harness;
 mod isolation;
+mod reconnect;
 mod said;
 mod sending;
 mod server_crash;
 mod visibility;
+mod wake;
 
 // Inside the shop's database.
 mod attach;

@@ -97,13 +97,22 @@ pub const WRITER: &str = "set statement_timeout = '30s'; set idle_in_transaction
 pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
     let place = Place::of(to, "pool")?;
     let manager = deadpool_postgres::Manager::from_config(place.config, place.tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    // The pool's own time limit ends before its hook begins.
+    let limit = to.connect_timeout;
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(to.connect_timeout))
         // Statements are short; whoever waits this long waits for a database that hangs.
         .wait_timeout(Some(Duration::from_secs(30)))
-        .post_create(Hook::async_fn(|db, _| Box::pin(async move { db.batch_execute(WRITER).await.map_err(HookError::Backend) })))
+        .post_create(Hook::async_fn(move |db, _| {
+            Box::pin(async move {
+                match tokio::time::timeout(limit, db.batch_execute(WRITER)).await {
+                    Ok(set) => set.map_err(HookError::Backend),
+                    Err(_) => Err(HookError::message("a new connection stays silent")),
+                }
+            })
+        }))
         .build()
         .map_err(|error| ConnectError::Pool(error.to_string()))
 }

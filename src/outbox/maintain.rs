@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{DbError, PIN, pinned};
+use super::{ANSWER, DbError, PIN, pinned, within};
 use crate::session::Session;
 
 /// Entries of the stream in one transaction.
@@ -34,6 +34,6 @@ async fn prune(session: &Session, retention: Duration, after: i64) -> Result<(i6
     let db = session.pool.get().await?;
     let params = [(&retention.as_secs_f64() as &(dyn ToSql + Sync), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
     let rows = pinned(&db, PIN, include_str!("../../sql/prune.sql"), &params).await?;
-    db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]).await?;
+    within(ANSWER, db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[])).await?;
     Ok(rows.first().map_or((0, None), |row| (row.get(0), row.get(1))))
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
-use super::DbError;
+use super::{ANSWER, DbError, within};
 use crate::{
     books::{Cause, State},
     event::Kind,
@@ -154,7 +154,7 @@ pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, D
                       (select count(*) from postback.attempt a where a.destination = p.destination and a.event = p.event and a.seq = p.seq)
                  from postback.pending p left join postback.event e on e.id = p.event left join postback.log l on l.seq = p.seq
                 where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
-    let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
+    let rows = within(ANSWER, db.query_typed(sql, &[(&destination, Type::TEXT)])).await?;
     let pending = |row: &tokio_postgres::Row| {
         let row_in_table = PendingRow {
             event: row.get(0),
