@@ -128,6 +128,23 @@ impl Local {
         Ok(())
     }
 
+    /// Stops the process that writes the log out in the background, until the result is dropped: what no backend flushes by
+    /// itself is lost in a crash. Only [`Local::kill9`] ends such a server quickly.
+    pub async fn without_wal_writer(&self) -> Stopped {
+        let client = self.server().connect().await;
+        let row = client.query_one("select pid from pg_stat_activity where backend_type = 'walwriter'", &[]).await;
+        let pid = row.expect("every server has a walwriter").get::<_, i32>(0).to_string();
+        for _ in 0..50 {
+            let stopped = Stopped::new(&pid);
+            // It may have been stopped with a lock in its hands.
+            let flushed = client.batch_execute("set synchronous_commit = on; select pg_current_xact_id()");
+            if tokio::time::timeout(Duration::from_secs(1), flushed).await.is_ok_and(|done| done.is_ok()) {
+                return stopped;
+            }
+        }
+        panic!("the walwriter cannot be stopped without stopping everybody");
+    }
+
     /// A setting for the next start; the last one of a name counts.
     pub fn set(&self, setting: &str) {
         let path = self.root.join("data/postgresql.auto.conf");
@@ -192,6 +209,25 @@ impl Local {
             Some((uid, gid)) => unix_fs::chown(path, Some(uid), Some(gid)).map_err(|why| format!("{}: {why}", path.display())),
             None => Ok(()),
         }
+    }
+}
+
+/// A process that stands still.
+#[derive(Debug)]
+pub struct Stopped(String);
+
+impl Stopped {
+    fn new(pid: &str) -> Self {
+        let stopped = Command::new("kill").args(["-STOP", pid]).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "SIGSTOP to {pid}");
+        Self(pid.to_owned())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = Command::new("kill").args(["-CONT", &self.0]).stderr(Stdio::null()).status();
     }
 }
 
