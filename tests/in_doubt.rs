@@ -194,3 +194,82 @@ async fn assert_stream_whole(client: &Client) {
     assert!(rows == last && last == last_seq, "{rows} numbers up to {last}, last_seq {last_seq}: there is a gap");
     assert!(events == by_commit && by_commit == distinct, "{events} events are in the stream {by_commit} times, {distinct} of them");
 }
+
+/// A write stands still in the middle, its client gone, while the next session begins: that one waits for it and sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_still_running_is_waited_for() {
+    for (write, table) in [(Write::Ingest, "log"), (Write::Completion, "attempt")] {
+        let database = database().await;
+        let receiver = Receiver::start();
+        let (shop, judge, gate) = (database.connect().await, database.connect().await, database.connect().await);
+        // Whoever writes to the table stands still in the middle of its statement for as long as the gate is shut.
+        let stand = format!(
+            "create function public.stand() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end $$;
+             create trigger stand before insert on postback.{table} for each row execute function public.stand()"
+        );
+        judge.batch_execute(&stand).await.expect("a trigger of the test");
+        let proxy = Proxy::start(&database).await;
+        let mut struck = strike(&proxy, vec![(write, Blow::Orphan)], Rng::new(0));
+        let daemon = Daemon::start(Config::through(&database, &proxy.url()).destination("d", &receiver, &[])).await;
+        let mut orders = 0;
+        gate.batch_execute("select pg_advisory_lock(4711)").await.expect("shutting the gate");
+        let late = loop {
+            orders += 1;
+            shop.batch_execute(&format!("select postback.purchase('{orders}', 9, 'EUR', '{{}}')")).await.expect("an order");
+            // Those that pass before it are let through, one at a time.
+            tokio::select! {
+                struck = struck.recv() => break struck.expect("the script is there").1.expect("a late one"),
+                () = waiting(&judge, table) => {
+                    gate.batch_execute("select pg_advisory_unlock(4711)").await.expect("opening the gate");
+                    settled_up_to(&judge, orders).await;
+                    gate.batch_execute("select pg_advisory_lock(4711)").await.expect("shutting the gate");
+                }
+            }
+        };
+        let released = tokio::spawn(async move { late.release().await });
+        waiting(&judge, table).await;
+        // The next session is there and waits for the row that the old write holds.
+        let behind = "select exists (select from pg_stat_activity where datname = current_database() and application_name like 'postbackd%'
+                                        and cardinality(pg_blocking_pids(pid)) > 0 and wait_event in ('transactionid', 'tuple'))";
+        holds(&judge, behind, &daemon).await;
+        gate.batch_execute("select pg_advisory_unlock(4711)").await.expect("opening the gate");
+        assert_eq!(released.await.expect("released"), Some(1), "the old write went through, and was waited for");
+        settled_up_to(&judge, orders).await;
+        assert_stream_whole(&judge).await;
+        let came: Vec<String> = receiver.at("/d").iter().map(|arrival| arrival.order()).collect();
+        assert_eq!(came, (1..=orders).map(|order| order.to_string()).collect::<Vec<_>>(), "{}", daemon.stderr());
+        let attempts = "select count(*) from postback.attempt";
+        assert_eq!(judge.query_one(attempts, &[]).await.expect("attempts").get::<_, i64>(0), orders);
+    }
+}
+
+/// Until a write stands at the gate.
+async fn waiting(judge: &Client, table: &str) {
+    let sql = "select exists (select from pg_stat_activity where datname = current_database() and application_name like 'postbackd%' and wait_event = 'advisory')";
+    let began = Instant::now();
+    while !judge.query_one(sql, &[]).await.expect("looking at the gate").get::<_, bool>(0) {
+        assert!(began.elapsed() < PATIENCE, "nobody writes to postback.{table} within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn holds(judge: &Client, question: &str, daemon: &Daemon) {
+    let began = Instant::now();
+    while !judge.query_one(question, &[]).await.expect("asking").get::<_, bool>(0) {
+        assert!(began.elapsed() < PATIENCE, "not true after {PATIENCE:?}: {question}\n{}", daemon.stderr());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn settled_up_to(judge: &Client, orders: i64) {
+    let began = Instant::now();
+    let sql = "select count(distinct event) from postback.attempt where outcome = 'delivered'";
+    loop {
+        let delivered: i64 = judge.query_one(sql, &[]).await.expect("reading attempts").get(0);
+        if delivered >= orders {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{delivered} of {orders} delivered after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
