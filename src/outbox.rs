@@ -49,6 +49,9 @@ pub enum DbError {
     /// A connection that is open and silent: something on the way takes everything and passes nothing on.
     #[error("no answer from the database within {}; the connection is given up", crate::words::duration(*.0))]
     Silent(Duration),
+    /// The session that holds the locks ended: the server or somebody there ended it, or the network.
+    #[error("the session that holds the owner's locks was closed; they are taken again")]
+    LockLost,
     /// The server is a standby.
     #[error("the server is a standby in recovery; its snapshots hide running transactions, so nothing is read there")]
     Standby,
@@ -134,6 +137,10 @@ const PIN_ORDERED: &str = "begin; set local enable_seqscan = off; set local enab
 /// No statement of ours is answered later: [`connect::WRITER`] has the server end it 5 s earlier, with an error that comes.
 /// TCP notices a peer that has gone, but not a proxy that still takes what it no longer passes on.
 const ANSWER: Duration = Duration::from_secs(35);
+
+/// The same for what costs the server next to nothing: silence means that the way is broken. The session with the locks has
+/// the server end its statements after 5 s.
+const ANSWER_SOON: Duration = Duration::from_secs(6);
 
 /// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement.
 async fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, DbError> {

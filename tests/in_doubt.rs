@@ -169,7 +169,7 @@ async fn next<T>(from: &mut mpsc::UnboundedReceiver<T>, what: &str) -> T {
 /// Waits until every destination has its position in the present session.
 async fn claimed(client: &Client) {
     let began = Instant::now();
-    let sql = "select count(*) from postback.position p, postback.ingest i where p.epoch <> i.epoch";
+    let sql = "select count(*) from postback.position p, postback.ingest i where p.daemon is distinct from i.daemon";
     while client.query_one(sql, &[]).await.expect("reading positions").get::<_, i64>(0) > 0 {
         assert!(began.elapsed() < PATIENCE, "a position is not claimed after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -13,6 +13,7 @@ mod said;
 mod secrets;
 mod sending;
 mod server_crash;
+mod takeover;
 mod visibility;
 mod wake;
 

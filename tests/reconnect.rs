@@ -16,8 +16,8 @@ use crate::support::{
 const RETURN: Duration = Duration::from_secs(5);
 /// Proof every second, three seconds for its answer, and a busy machine.
 const OWNER_SILENT: Duration = Duration::from_secs(6);
-/// The reader asks for a snapshot all the time and gives it five seconds.
-const READER_SILENT: Duration = Duration::from_secs(7);
+/// The reader asks for a snapshot all the time and gives it six seconds.
+const READER_SILENT: Duration = Duration::from_secs(8);
 /// Each statement has 30 s at the server and five more for the way.
 const POOL_SILENT: Duration = Duration::from_secs(38);
 

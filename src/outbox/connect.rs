@@ -93,6 +93,16 @@ pub async fn connect_listening(
 /// For sessions that write: none waits or stays open for ever, whatever becomes of this process.
 pub const WRITER: &str = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '10s'";
 
+/// A session that writes.
+pub async fn writer(to: &Database, purpose: &str) -> Result<Client, ConnectError> {
+    let (db, _) = connect(to, purpose).await?;
+    match tokio::time::timeout(to.connect_timeout, db.batch_execute(WRITER)).await {
+        Ok(Ok(())) => Ok(db),
+        Ok(Err(source)) => Err(failed(&target(to)?, source)),
+        Err(_) => Err(ConnectError::Timeout { target: target(to)?, within: to.connect_timeout }),
+    }
+}
+
 /// `size` sessions at most, made when needed.
 pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
     let place = Place::of(to, "pool")?;

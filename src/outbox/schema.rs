@@ -28,13 +28,14 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 6] = [
+pub const MIGRATIONS: [Migration; 7] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
     migration!(4, "attach", "0004_attach.sql"),
     migration!(5, "heal", "0005_heal.sql"),
     migration!(6, "doctor", "0006_doctor.sql"),
+    migration!(7, "owner", "0007_owner.sql"),
 ];
 
 /// The version that this binary works with.
@@ -208,6 +209,10 @@ async fn known(db: &impl tokio_postgres::GenericClient) -> Result<Vec<Applied>, 
 
 /// The daemon's question before anything else: is the schema the one that this binary was made for?
 pub async fn require(db: &Client) -> Result<(), SchemaError> {
+    super::within(super::ANSWER_SOON, async { Ok::<_, DbError>(fits(db).await) }).await?
+}
+
+async fn fits(db: &Client) -> Result<(), SchemaError> {
     let there = match known(db).await {
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             let role = db.query_one("select quote_ident(current_user)", &[]).await?.get(0);
@@ -234,7 +239,7 @@ pub async fn heal(db: &Client) -> Result<Vec<(String, i64, i64)>, DbError> {
 
 /// Whether commits that say something notify [`super::listen::CHANNEL`]. Takes no lock when it is so already.
 pub async fn wake(db: &Client, listen: bool) -> Result<(), DbError> {
-    db.query_typed("select postback.wake($1)", &[(&listen, Type::BOOL)]).await?;
+    super::within(super::ANSWER, db.query_typed("select postback.wake($1)", &[(&listen, Type::BOOL)])).await?;
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! Reading the numbered stream from a position. Destinations at the same place share a read.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{ANSWER, DbError, PIN_ORDERED, RawEvent, pinned, within};
+use super::{ANSWER, ANSWER_SOON, DbError, PIN_ORDERED, RawEvent, pinned, within};
 use crate::{
     books::Cause,
     event::{Event, Unreadable},
@@ -36,6 +36,27 @@ pub struct Numbered {
 
 fn decoded(raw: &RawEvent) -> Result<Arc<Event>, String> {
     raw.decode().map(Arc::new).map_err(|error: Unreadable| format!("unreadable: {error}"))
+}
+
+/// Where the stream ends, as another daemon that writes it left it.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The last number.
+    pub last_seq: i64,
+    /// The last command that was carried out.
+    pub acted: i64,
+}
+
+/// One row, no other table.
+pub async fn end(db: &Client) -> Result<End, DbError> {
+    let row = &within(ANSWER_SOON, db.query_typed("select last_seq, acted from postback.ingest", &[])).await?[0];
+    Ok(End { last_seq: row.get(0), acted: row.get(1) })
+}
+
+/// Which of these events stand in the stream.
+pub async fn known(db: &Client, events: &[i64]) -> Result<HashSet<i64>, DbError> {
+    let sql = "select distinct event from postback.log where event = any($1)";
+    Ok(within(ANSWER, db.query_typed(sql, &[(&events, Type::INT8_ARRAY)])).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// How far may be read: up to `sure` without asking, up to `perhaps` where the database's clock says so.

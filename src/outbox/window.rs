@@ -6,11 +6,9 @@
 //! its id after the earlier one's trigger has run. Neither `(txid, id)` order nor `txid < xmin` will do: both invert orders,
 //! and the latter stalls behind one forgotten transaction.
 
-use std::time::Duration;
-
 use tokio_postgres::{Client, types::Type};
 
-use super::{DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned, within};
+use super::{ANSWER_SOON, DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned, within};
 
 /// A `pg_snapshot`, as text `xmin:xmax:xip,..`. 64-bit transaction ids never wrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +64,9 @@ const IN_WINDOW: &str = "
   union all
   select id, kind, ref, payload, occurred_at, txid from postback.event where txid = any($3::text[]::xid8[])";
 
-/// A snapshot costs the server next to nothing, so that silence means that the way is broken.
-const ANSWER_SNAPSHOT: Duration = Duration::from_secs(5);
-
 /// The present view, and whether the server is a standby (whose snapshots hide running transactions: never read there).
 pub async fn now(db: &Client) -> Result<(Snapshot, bool), DbError> {
-    let row = &within(ANSWER_SNAPSHOT, db.query_typed("select pg_current_snapshot()::text, pg_is_in_recovery()", &[])).await?[0];
+    let row = &within(ANSWER_SOON, db.query_typed("select pg_current_snapshot()::text, pg_is_in_recovery()", &[])).await?[0];
     let text: &str = row.get(0);
     let snapshot = Snapshot::parse(text).ok_or_else(|| DbError::Unexpected(format!("snapshot {text:?}")))?;
     Ok((snapshot, row.get(1)))
