@@ -52,12 +52,21 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
+/// No daemon's `fence` is longer.
+const LONGEST_FENCE: Duration = Duration::from_secs(4);
+
 /// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
 /// it is on the wire, in the stash, or recorded.
 #[derive(Debug, Default)]
 struct Former {
     /// This process's last claim; when the position knows another one, somebody else was at work.
     epoch: Option<i64>,
+    /// Claims that were not answered; they may have gone through.
+    tried: Vec<i64>,
+    /// Nothing may be sent before: requests of somebody else may be on their way.
+    begins: Option<Instant>,
+    /// Rows of `pending` that are due by then have to be read yet.
+    due_by: Option<jiff::Timestamp>,
     /// Entries up to here.
     up_to: i64,
     /// Entries with a row in `pending` that were or became due.
@@ -261,11 +270,8 @@ impl Sender {
 
     async fn serve_as(&mut self, session: &Arc<Session>, epoch: i64, control: &Control) -> Result<bool, DbError> {
         let mut grown = session.watch();
-        let mut desk = tokio::select! {
-            biased;
-            () = session.lost.cancelled() => return Err(DbError::SessionOver),
-            desk = self.open(session, epoch) => desk?,
-        };
+        // Not given up when the session is lost: what a claim has found must be known, and each of its steps ends by itself.
+        let mut desk = self.open(session, epoch).await?;
         let mut works = Works::default();
         let result = self.work(&mut desk, &mut works, &mut grown, control).await;
         // Answers whose marks are not known to be durable stay facts.
@@ -292,7 +298,10 @@ impl Sender {
             settle: session.settling.settle(),
             deadline: self.to.limits.deadline,
         };
+        self.former.tried.push(epoch);
         let claimed = position::claim(&mut db, &session.keeper, epoch, &wanted).await?;
+        // At once: the next claim would find nobody but this process, whatever fails below.
+        self.meet(epoch, &claimed);
         if let Some(was) = &self.to.was {
             session.keeper.give_back(&was.as_str().into()).await?;
         }
@@ -300,7 +309,7 @@ impl Sender {
         let mut desk = Desk {
             session: Arc::clone(session),
             epoch,
-            begins: now + claimed.wait,
+            begins: self.former.begins.map_or(now, |begins| begins.max(now)),
             seq: claimed.seq,
             horizon: claimed.horizon,
             stopped: claimed.paused || claimed.halted.is_some(),
@@ -316,7 +325,7 @@ impl Sender {
         let rows = position::open_rows(&db, &self.to.name).await?;
         self.resolve_doubt(&db).await?;
         drop(db);
-        self.remember_former(epoch, &claimed, &rows);
+        self.remember_rows(&rows);
         for position::OpenRow { row, kind, cause, recorded } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             desk.book.add(Item {
@@ -360,19 +369,30 @@ impl Sender {
     }
 
     /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
-    fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[position::OpenRow]) {
+    fn meet(&mut self, epoch: i64, claimed: &position::Claimed) {
+        let tried = std::mem::take(&mut self.former.tried);
         if self.former.epoch.replace(epoch) == Some(claimed.old_epoch) {
             return;
         }
         self.announced.clear();
+        // Nobody knows whom the claim that was not answered has met.
+        let unknown = if tried.contains(&claimed.old_epoch) { LONGEST_FENCE + self.to.limits.deadline } else { Duration::ZERO };
+        let wait = claimed.wait.max(unknown);
+        self.former.begins = self.former.begins.max(Some(Instant::now() + wait));
         // A former owner that may still be at work may begin with what becomes due meanwhile.
-        let by = jiff::Timestamp::now().saturating_add(claimed.wait).unwrap_or(jiff::Timestamp::MAX);
-        let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
-        let rows = rows.iter().filter(|open| claimed.crashed && due(&open.row)).map(|open| open.row.seq);
-        self.former.rows.extend(rows);
+        let by = jiff::Timestamp::now().saturating_add(wait).unwrap_or(jiff::Timestamp::MAX);
+        self.former.due_by = self.former.due_by.max(claimed.crashed.then_some(by));
         self.former.up_to = self.former.up_to.max(claimed.maybe);
         self.former.since = Some(claimed.written);
         self.former.settings_changed = claimed.settings_changed;
+    }
+
+    /// The rows of `pending` that a former process may have begun with.
+    fn remember_rows(&mut self, rows: &[position::OpenRow]) {
+        if let Some(by) = self.former.due_by.take() {
+            let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
+            self.former.rows.extend(rows.iter().filter(|open| due(&open.row)).map(|open| open.row.seq));
+        }
     }
 
     /// Its fate is known or under way in this process.
