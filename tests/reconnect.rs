@@ -17,9 +17,9 @@ const RETURN: Duration = Duration::from_secs(5);
 /// Proof every second, three seconds for its answer, and a busy machine.
 const OWNER_SILENT: Duration = Duration::from_secs(6);
 /// The reader asks for a snapshot all the time and gives it six seconds.
-const READER_SILENT: Duration = Duration::from_secs(8);
+const READER_SILENT: Duration = Duration::from_secs(6);
 /// Each statement has 30 s at the server and five more for the way.
-const POOL_SILENT: Duration = Duration::from_secs(38);
+const POOL_SILENT: Duration = Duration::from_secs(35);
 
 /// A shop, a receiver and a daemon between which things break.
 struct Stage {
@@ -179,7 +179,7 @@ async fn connections_that_fall_silent_for_ever_are_replaced() {
     let began = Instant::now();
     proxy.freeze_existing("postbackd ingest");
     let order = stage.order().await;
-    stage.arrives(&order, began, READER_SILENT, &daemon, "the reader silent").await;
+    stage.arrives(&order, began, READER_SILENT + RETURN, &daemon, "the reader silent").await;
     proxy.thaw();
     stage.works(&daemon).await;
     stage.each_once();
@@ -194,7 +194,7 @@ async fn a_pool_that_falls_silent_is_replaced() {
     let began = Instant::now();
     proxy.freeze_existing("postbackd pool");
     let order = stage.order().await;
-    stage.arrives(&order, began, POOL_SILENT, &daemon, "the pool silent").await;
+    stage.arrives(&order, began, POOL_SILENT + RETURN, &daemon, "the pool silent").await;
     stage.each_once();
 }
 
