@@ -142,11 +142,15 @@ const ANSWER: Duration = Duration::from_secs(35);
 /// the server end its statements after 5 s.
 const ANSWER_SOON: Duration = Duration::from_secs(6);
 
-/// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement.
-async fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, DbError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(DbError::Silent(limit)),
+/// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement. On the heap,
+/// because it holds the statement with its rows.
+fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> impl Future<Output = Result<T, DbError>> {
+    let work = Box::pin(tokio::time::timeout(limit, work));
+    async move {
+        match work.await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(DbError::Silent(limit)),
+        }
     }
 }
 
