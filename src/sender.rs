@@ -7,6 +7,7 @@
 pub mod book;
 mod desk;
 mod dispatch;
+mod former;
 mod wire;
 
 use std::{
@@ -24,6 +25,7 @@ use self::{
     book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
+    former::Former,
     wire::{Back, Wire},
 };
 use crate::{
@@ -33,7 +35,7 @@ use crate::{
     http::Transport,
     limit::Limit,
     marks::{Marks, Move, PendingRow, Waiting},
-    outbox::{DbError, position, stream},
+    outbox::{DbError, identity, position, stream},
     outcome::{Outcome, Reply, SendError},
     session::Session,
 };
@@ -54,28 +56,6 @@ const POSITION_LAG: Duration = Duration::from_secs(1);
 
 /// No daemon's `fence` is longer.
 const LONGEST_FENCE: Duration = Duration::from_secs(4);
-
-/// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
-/// it is on the wire, in the stash, or recorded.
-#[derive(Debug, Default)]
-struct Former {
-    /// This process's last claim; when the position knows another one, somebody else was at work.
-    epoch: Option<i64>,
-    /// Claims that were not answered; they may have gone through.
-    tried: Vec<i64>,
-    /// Nothing may be sent before: requests of somebody else may be on their way.
-    begins: Option<Instant>,
-    /// Rows of `pending` that are due by then have to be read yet.
-    due_by: Option<jiff::Timestamp>,
-    /// Entries up to here.
-    up_to: i64,
-    /// Entries with a row in `pending` that were or became due.
-    rows: HashSet<i64>,
-    /// When it last wrote: what is in doubt was sent then at the earliest.
-    since: Option<jiff::Timestamp>,
-    /// Its settings were others.
-    settings_changed: bool,
-}
 
 /// A write whose answer was lost.
 #[derive(Debug)]
@@ -324,10 +304,12 @@ impl Sender {
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
         self.resolve_doubt(&db).await?;
+        self.former.lost = identity::lost(&db, &self.to.name).await?;
         drop(db);
         self.remember_rows(&rows);
         for position::OpenRow { row, kind, cause, recorded } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
+            let lost = self.former.lost_row(&row, cause);
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
@@ -337,7 +319,8 @@ impl Sender {
                 event: None,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
                 recorded: u32::try_from(recorded).unwrap_or(0),
-                maybe_sent: self.former.rows.contains(&row.seq),
+                maybe_sent: self.former.rows.contains(&row.seq) || lost,
+                lost,
                 row: Some(row.state),
                 due: wait.map(|wait| now + wait.unsigned_abs()),
                 busy: self.has_answer_or_wire(row.seq),
@@ -537,6 +520,7 @@ impl Sender {
                 continue;
             }
             let tries = u32::try_from(rows.iter().filter(|row| row.seq == entry.seq).count()).unwrap_or(u32::MAX);
+            let lost = self.former.lost_entry(entry.event_id, entry.cause);
             desk.book.add(Item {
                 seq: entry.seq,
                 event_id: entry.event_id,
@@ -546,7 +530,8 @@ impl Sender {
                 event: Some(entry.event.clone()),
                 tries,
                 recorded: tries,
-                maybe_sent: entry.seq <= self.former.up_to,
+                maybe_sent: entry.seq <= self.former.up_to || lost,
+                lost,
                 row: None,
                 due: None,
                 busy: self.has_answer_or_wire(entry.seq),

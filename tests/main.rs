@@ -3,10 +3,13 @@
 mod support;
 
 mod cli;
+mod copies;
 mod crash;
 mod demo;
 mod harness;
+mod heal;
 mod isolation;
+mod pooler;
 mod reconnect;
 mod roles;
 mod said;
@@ -26,4 +29,5 @@ mod sql_api;
 mod golden;
 mod in_doubt;
 mod injection;
+mod lost;
 mod route;

@@ -169,7 +169,7 @@ impl Shop {
         let mut writers = Vec::new();
         for number in 0..WRITERS {
             let client = database.connect().await;
-            let rng = Rng::new(seed ^ (life << 16 | number + 1));
+            let rng = Rng::new(seed ^ ((life << 16) + number + 1));
             let writer = Writer { client, rng, name: format!("C{life}-W{number}"), orders: 0, paid: Vec::new(), said: Sayings::new() };
             writers.push(tokio::spawn(writer.run(Arc::clone(&stop))));
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
 use super::{
-    ANSWER, DbError,
+    ANSWER, BOUNDED, DbError,
     owner::{self, FormerOwner, Keeper},
     within,
 };
@@ -74,6 +74,7 @@ async fn claim_as(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted<
     // The settle time is part of what a former process went by.
     let settings = format!("{} {}ms", wanted.settings, wanted.settle.as_millis());
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     let last_seq: i64 = tx.query_typed("select last_seq from postback.ingest", &[]).await?[0].get(0);
     let start = match wanted.start {
         None => last_seq,
@@ -143,7 +144,7 @@ async fn claim_as(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted<
 /// After a clean drain nothing of it is on its way any more: whoever comes next need not wait.
 pub async fn leave(db: &Client, destination: &str, epoch: i64) -> Result<(), DbError> {
     let sql = "update postback.position set daemon = null where destination = $1 and epoch = $2";
-    db.query_typed(sql, &[(&destination, Type::TEXT), (&epoch, Type::INT8)]).await?;
+    within(ANSWER, db.query_typed(sql, &[(&destination, Type::TEXT), (&epoch, Type::INT8)])).await?;
     Ok(())
 }
 
@@ -172,6 +173,7 @@ async fn settled(tx: &tokio_postgres::Transaction<'_>, from: i64, to: i64, settl
 /// own, because it may take a while and must not hold up the stream.
 async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<(), DbError> {
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     tx.batch_execute("set local statement_timeout = 0").await?;
     let sql = "update postback.position set destination = $2
                 where destination = $1 and epoch < $3 and not exists (select from postback.position where destination = $2) returning 1";
