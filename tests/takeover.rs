@@ -159,7 +159,7 @@ async fn a_single_daemon_does_not_wait_for_itself() {
     assert!(began.elapsed() < Duration::from_secs(5), "cut off and sent after {:?}", began.elapsed());
     // Stopped for longer than the server waits, and nobody took over.
     daemon.stop();
-    stage.until("select count(*) from pg_stat_activity where application_name = 'postbackd owner'", "0").await;
+    stage.until("select count(*) from pg_stat_activity where datname = current_database() and application_name = 'postbackd owner'", "0").await;
     stage.shop("select postback.purchase('4', 9, 'EUR', '{}')").await;
     daemon.cont();
     stage.state(4, "delivered").await;
