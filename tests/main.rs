@@ -10,10 +10,15 @@ mod harness;
 mod heal;
 mod isolation;
 mod pooler;
+mod reconnect;
+mod roles;
 mod said;
+mod secrets;
 mod sending;
+mod server_crash;
 mod takeover;
 mod visibility;
+mod wake;
 
 // Inside the shop's database.
 mod attach;
@@ -22,6 +27,7 @@ mod shop_beside;
 mod sql_api;
 
 mod golden;
+mod in_doubt;
 mod injection;
 mod lost;
 mod route;
