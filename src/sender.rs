@@ -34,7 +34,7 @@ use crate::{
     destination::{Destination, Start},
     http::Transport,
     limit::Limit,
-    marks::{Marks, Move, PendingRow, Waiting},
+    marks::{Marks, Move, Waiting},
     outbox::{DbError, identity, position, stream},
     outcome::{Outcome, Reply, SendError},
     session::Session,
@@ -53,9 +53,6 @@ const SIT_OUT: Duration = Duration::from_secs(10);
 const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
-
-/// No daemon's `fence` is longer.
-const LONGEST_FENCE: Duration = Duration::from_secs(4);
 
 /// A write whose answer was lost.
 #[derive(Debug)]
@@ -281,7 +278,9 @@ impl Sender {
         self.former.tried.push(epoch);
         let claimed = position::claim(&mut db, &session.keeper, epoch, &wanted).await?;
         // At once: the next claim would find nobody but this process, whatever fails below.
-        self.meet(epoch, &claimed);
+        if self.former.meet(epoch, &claimed, self.to.limits.deadline, Instant::now(), jiff::Timestamp::now()) {
+            self.announced.clear();
+        }
         if let Some(was) = &self.to.was {
             session.keeper.give_back(&was.as_str().into()).await?;
         }
@@ -306,7 +305,7 @@ impl Sender {
         self.resolve_doubt(&db).await?;
         self.former.lost = identity::lost(&db, &self.to.name).await?;
         drop(db);
-        self.remember_rows(&rows);
+        self.former.remember(&rows);
         for position::OpenRow { row, kind, cause, recorded } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             let lost = self.former.lost_row(&row, cause);
@@ -349,33 +348,6 @@ impl Sender {
             self.stash.extend(doubt.backs);
         }
         Ok(())
-    }
-
-    /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
-    fn meet(&mut self, epoch: i64, claimed: &position::Claimed) {
-        let tried = std::mem::take(&mut self.former.tried);
-        if self.former.epoch.replace(epoch) == Some(claimed.old_epoch) {
-            return;
-        }
-        self.announced.clear();
-        // Nobody knows whom the claim that was not answered has met.
-        let unknown = if tried.contains(&claimed.old_epoch) { LONGEST_FENCE + self.to.limits.deadline } else { Duration::ZERO };
-        let wait = claimed.wait.max(unknown);
-        self.former.begins = self.former.begins.max(Some(Instant::now() + wait));
-        // A former owner that may still be at work may begin with what becomes due meanwhile.
-        let by = jiff::Timestamp::now().saturating_add(wait).unwrap_or(jiff::Timestamp::MAX);
-        self.former.due_by = self.former.due_by.max(claimed.crashed.then_some(by));
-        self.former.up_to = self.former.up_to.max(claimed.maybe);
-        self.former.since = Some(claimed.written);
-        self.former.settings_changed = claimed.settings_changed;
-    }
-
-    /// The rows of `pending` that a former process may have begun with.
-    fn remember_rows(&mut self, rows: &[position::OpenRow]) {
-        if let Some(by) = self.former.due_by.take() {
-            let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
-            self.former.rows.extend(rows.iter().filter(|open| due(&open.row)).map(|open| open.row.seq));
-        }
     }
 
     /// Its fate is known or under way in this process.

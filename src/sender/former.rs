@@ -1,13 +1,19 @@
 //! What was done before this session, by whom it may have been, as far as it is not recorded. Pure.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use crate::{
     books::Cause,
     marks::{ASKED, PendingRow, Waiting},
-    outbox::identity::Lost,
+    outbox::{
+        identity::Lost,
+        position::{Claimed, OpenRow},
+    },
 };
 
 /// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
@@ -39,7 +45,38 @@ fn asked_since(cause: Option<Cause>) -> bool {
     matches!(cause, Some(Cause::Replay | Cause::Reopen))
 }
 
+/// No daemon's `fence` is longer.
+const LONGEST_FENCE: Duration = Duration::from_secs(4);
+
 impl Former {
+    /// A claim went through. Whether somebody else may have been at work since the last one, or this is the first: then what
+    /// they may have sent is kept here, until it is known what became of it.
+    pub(super) fn meet(&mut self, epoch: i64, claimed: &Claimed, deadline: Duration, now: Instant, at: Timestamp) -> bool {
+        let tried = std::mem::take(&mut self.tried);
+        if self.epoch.replace(epoch) == Some(claimed.old_epoch) {
+            return false;
+        }
+        // Nobody knows whom a claim that was not answered has met.
+        let unknown = if tried.contains(&claimed.old_epoch) { LONGEST_FENCE + deadline } else { Duration::ZERO };
+        let wait = claimed.wait.max(unknown);
+        self.begins = self.begins.max(Some(now + wait));
+        // A former owner that may still be at work may begin with what becomes due meanwhile.
+        let by = at.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        self.due_by = self.due_by.max(claimed.crashed.then_some(by));
+        self.up_to = self.up_to.max(claimed.maybe);
+        self.since = Some(claimed.written);
+        self.settings_changed = claimed.settings_changed;
+        true
+    }
+
+    /// The rows of `pending` that somebody else may have begun with.
+    pub(super) fn remember(&mut self, rows: &[OpenRow]) {
+        if let Some(by) = self.due_by.take() {
+            let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
+            self.rows.extend(rows.iter().filter(|open| due(&open.row)).map(|open| open.row.seq));
+        }
+    }
+
     /// An entry of the stream without a row, whose marks may have been lost.
     pub(super) fn lost_entry(&self, event: i64, cause: Option<Cause>) -> bool {
         self.lost.is_some_and(|lost| event <= lost.event) && !asked_since(cause)
@@ -57,6 +94,56 @@ impl Former {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn claimed(old_epoch: i64, wait: u64) -> Claimed {
+        Claimed {
+            seq: 5,
+            horizon: 21,
+            old_horizon: 9,
+            old_epoch,
+            crashed: true,
+            maybe: 8,
+            written: Timestamp::UNIX_EPOCH,
+            wait: Duration::from_secs(wait),
+            paused: false,
+            halted: None,
+            settings_changed: false,
+        }
+    }
+
+    fn meet(former: &mut Former, epoch: i64, claimed: &Claimed, now: Instant) -> bool {
+        former.tried.push(epoch);
+        former.meet(epoch, claimed, Duration::from_secs(6), now, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_a_claim_has_found_outlives_the_session_that_made_it() {
+        let (mut former, now) = (Former::default(), Instant::now());
+        let row = |seq, next_at| {
+            let row = PendingRow { event: seq, seq, order_ref: "1".into(), state: Waiting::Retrying, attempts: 1, next_at, reason: None };
+            OpenRow { row, kind: None, cause: None, recorded: 1 }
+        };
+        assert!(meet(&mut former, 2, &claimed(1, 10), now), "somebody else's");
+        // Its session failed before it had read a row; the next claim finds this process.
+        assert!(!meet(&mut former, 4, &claimed(2, 0), now), "its own");
+        assert_eq!((former.begins, former.up_to), (Some(now + Duration::from_secs(10)), 8));
+        former.remember(&[row(3, None), row(4, Timestamp::from_second(10).ok()), row(5, Timestamp::from_second(11).ok())]);
+        assert_eq!(former.rows, HashSet::from([3, 4]));
+        assert!(
+            meet(&mut former, 9, &claimed(7, 3), now) && former.begins == Some(now + Duration::from_secs(10)),
+            "a shorter wait takes nothing back"
+        );
+    }
+
+    #[test]
+    fn a_claim_that_was_not_answered_may_have_met_anybody() {
+        let (mut former, now) = (Former::default(), Instant::now());
+        assert!(meet(&mut former, 2, &claimed(0, 0), now) && former.begins == Some(now));
+        former.tried.extend([4, 5]);
+        assert!(meet(&mut former, 6, &claimed(4, 0), now));
+        assert_eq!(former.begins, Some(now + Duration::from_secs(4 + 6)));
+        assert!(!meet(&mut former, 7, &claimed(6, 0), now) && former.tried.is_empty());
+    }
 
     #[test]
     fn lost_is_what_was_there_and_due() {
