@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `bench` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -72,6 +72,7 @@ pub mod http;
 
 pub mod outbox;
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod daemon;
