@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use postbackd::bench::{Plan, Target, drain, program};
 
 fn main() -> ExitCode {
-    let plan = Plan { drain: Some(drain::Plan { events: 100_000, rounds: 5, in_flight: 32, transport: true }) };
+    let room = drain::Plan { events: 100_000, rounds: 5, in_flight: 32, transport: true };
+    let plan = Plan { drain: Some(room), ..Plan::default() };
     let targets = [Target { key: "drain.ratio", bound: 0.40, at_most: false }];
     program::main(env!("CARGO_BIN_EXE_postbackd"), plan, &targets)
 }

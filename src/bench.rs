@@ -15,8 +15,13 @@ pub mod receiver;
 pub mod scratch;
 
 pub mod drain;
+pub mod idle;
+pub mod latency;
+pub mod shop;
+pub mod wal;
 
 pub mod machine;
+mod plan;
 pub mod program;
 pub mod progress;
 pub mod table;
@@ -30,6 +35,7 @@ use tokio_postgres::Client;
 
 pub use child::{Part, follow_parent};
 pub use figure::Figure;
+pub use plan::{Plan, Room};
 
 use crate::outbox::{
     DbError,
@@ -93,29 +99,6 @@ impl Bench {
     }
 }
 
-/// Which rooms, and how much in each.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Plan {
-    pub drain: Option<drain::Plan>,
-}
-
-impl Plan {
-    /// Another number of events in every room that has one.
-    pub fn events(&mut self, events: Option<u32>) {
-        if let (Some(plan), Some(events)) = (&mut self.drain, events) {
-            plan.events = events;
-        }
-    }
-
-    /// Another number of rounds in every room.
-    pub fn rounds(&mut self, rounds: Option<usize>) {
-        if let (Some(plan), Some(rounds)) = (&mut self.drain, rounds) {
-            plan.rounds = rounds;
-        }
-    }
-}
-
 /// A bound that a figure should keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -169,9 +152,30 @@ async fn rooms(bench: &Bench, scratch: &mut Scratch, plan: Plan) -> Result<Repor
     let server = machine::Server::of(bench, &place.connect("bench").await?, &place).await?;
     scratch.drop_database(&place).await?;
     let mut figures = Vec::new();
+    // On the heap: each holds the futures of many sessions.
+    if let Some(plan) = plan.shop {
+        let place = scratch.database("shop").await?;
+        figures.extend(Box::pin(shop::measure(bench, &place, plan)).await?);
+        scratch.drop_database(&place).await?;
+    }
     if let Some(plan) = plan.drain {
         let place = scratch.database("drain").await?;
-        figures.extend(drain::measure(bench, &place, plan).await?);
+        figures.extend(Box::pin(drain::measure(bench, &place, plan)).await?);
+        scratch.drop_database(&place).await?;
+    }
+    if let Some(plan) = plan.latency {
+        let place = scratch.database("latency").await?;
+        figures.extend(Box::pin(latency::measure(bench, &place, plan)).await?);
+        scratch.drop_database(&place).await?;
+    }
+    if let Some(plan) = plan.wal {
+        let place = scratch.database("wal").await?;
+        figures.extend(Box::pin(wal::measure(bench, &place, plan)).await?);
+        scratch.drop_database(&place).await?;
+    }
+    if let Some(plan) = plan.idle {
+        let place = scratch.database("idle").await?;
+        figures.extend(Box::pin(idle::measure(bench, &place, plan)).await?);
         scratch.drop_database(&place).await?;
     }
     Ok(Report { version: env!("CARGO_PKG_VERSION"), at, machine, server, figures })
