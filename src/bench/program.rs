@@ -1,11 +1,11 @@
 //! What the programs of `benches/` have in common: arguments, the run, the table with its targets.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
 use super::{Plan, Report, Target, run_until_signal, table};
-use crate::outbox::connect::Database;
+use crate::{outbox::connect::Database, words};
 
 #[derive(clap::Parser)]
 #[command(about = "A room of `postbackd bench` with the parameters that postbackd's own targets are stated for")]
@@ -19,6 +19,9 @@ struct Args {
     /// Instead of the stated number
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Instead of the stated one: 5s
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| words::parse_duration(text).ok_or("a duration with a unit is needed"))]
+    silence: Option<Duration>,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -33,6 +36,7 @@ pub fn main(binary: &str, mut plan: Plan, targets: &[Target]) -> ExitCode {
     let args = Args::parse();
     plan.events(args.events);
     plan.rounds(args.rounds);
+    plan.silence(args.silence);
     match measured(binary, &args.url, plan) {
         Ok(report) => {
             let json = || serde_json::to_string_pretty(&report).unwrap_or_default();

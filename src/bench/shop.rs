@@ -1,8 +1,9 @@
 //! What an attached trigger costs the shop: the same order transaction with and without it.
 //!
 //! The shops stand side by side in one database, each with tables of its own that grow alike: a plain one, one whose orders
-//! are captured, and one where the commit notifies too (`wake = "listen"`). A round lets each work for a while, forwards and
-//! backwards in turn; no daemon runs, so this is the price of capture alone.
+//! are captured, one that picks the click ids out of the landing URL while capturing, and one where the commit notifies too
+//! (`wake = "listen"`). A round lets each work for a while, forwards and backwards in turn; no daemon runs, so this is the
+//! price of capture alone.
 
 use std::{
     sync::Arc,
@@ -34,8 +35,13 @@ pub struct Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shop {
+    /// No trigger.
     Plain,
+    /// `postback.purchase` with e-mail and click id from columns.
     Captured,
+    /// The same, with `postback.click_ids` of the landing URL.
+    Parsed,
+    /// Like `Captured`, and the commit notifies.
     Woken,
 }
 
@@ -44,6 +50,7 @@ impl Shop {
         match self {
             Self::Plain => "plain",
             Self::Captured => "captured",
+            Self::Parsed => "parsed",
             Self::Woken => "woken",
         }
     }
@@ -64,7 +71,7 @@ struct Seen {
 /// Runs the rounds.
 pub async fn measure(bench: &Bench, place: &Place, plan: Plan) -> Result<Vec<Figure>, BenchError> {
     let db = place.connect("bench").await?;
-    let mut shops = vec![Shop::Plain, Shop::Captured];
+    let mut shops = vec![Shop::Plain, Shop::Captured, Shop::Parsed];
     shops.extend(plan.woken.then_some(Shop::Woken));
     for shop in &shops {
         db.batch_execute(&tables(*shop)).await?;
@@ -145,13 +152,13 @@ impl Buyer {
         for shop in shops {
             let schema = shop.schema();
             let order = format!(
-                "insert into {schema}.orders (customer, email, total, currency, status, landing_url)
-                 values ($1, $2, ($3::text)::numeric, 'EUR', 'paid', $4) returning id"
+                "insert into {schema}.orders (customer, email, total, currency, status, gclid, landing_url)
+                 values ($1, $2, ($3::text)::numeric, 'EUR', 'paid', $4, $5) returning id"
             );
             let item = format!("insert into {schema}.order_item (order_id, product, quantity, price) values ($1, $2, $3, ($4::text)::numeric)");
             let stock = format!("update {schema}.product set stock = stock - $2 where id = $1");
             let prepared = Statements {
-                order: db.prepare_typed(&order, &[Type::INT8, Type::TEXT, Type::TEXT, Type::TEXT]).await?,
+                order: db.prepare_typed(&order, &[Type::INT8, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT]).await?,
                 item: db.prepare_typed(&item, &[Type::INT8, Type::INT4, Type::INT4, Type::TEXT]).await?,
                 stock: db.prepare_typed(&stock, &[Type::INT4, Type::INT4]).await?,
             };
@@ -173,11 +180,11 @@ impl Buyer {
         while Instant::now() < until {
             let (customer, products) = (random.random_range(1..1_000_000_i64), [0, 1].map(|_| random.random_range(1..=PRODUCTS)));
             let email = format!("buyer{customer}@example.com");
-            let landing =
-                format!("https://shop.example/p/{}?utm_source=google&gclid=EAIaIQobChMI{:016x}{customer:08x}", products[0], random.random::<u64>());
+            let gclid = format!("EAIaIQobChMI{:016x}{customer:08x}", random.random::<u64>());
+            let landing = format!("https://shop.example/p/{}?utm_source=google&utm_medium=cpc&gclid={gclid}", products[0]);
             let began = Instant::now();
             self.db.batch_execute("begin").await?;
-            let order: i64 = self.db.query_one(&statements.order, &[&customer, &email, &"140.98", &landing]).await?.get(0);
+            let order: i64 = self.db.query_one(&statements.order, &[&customer, &email, &"140.98", &gclid, &landing]).await?.get(0);
             for product in products {
                 self.db.execute(&statements.item, &[&order, &product, &1_i32, &"70.49"]).await?;
             }
@@ -196,33 +203,41 @@ fn tables(shop: Shop) -> String {
          create table {schema}.product (id int primary key, name text not null, price numeric(12,2) not null, stock int not null);
          insert into {schema}.product select i, 'product ' || i, 70.49, 1000000 from generate_series(1, {PRODUCTS}) i;
          create table {schema}.orders (id bigint generated always as identity primary key, customer bigint not null, email text not null,
-           total numeric(12,2) not null, currency text not null, status text not null, landing_url text, created_at timestamptz not null default now());
+           total numeric(12,2) not null, currency text not null, status text not null, gclid text, landing_url text, created_at timestamptz not null default now());
          create index on {schema}.orders (customer);
          create table {schema}.order_item (id bigint generated always as identity primary key, order_id bigint not null references {schema}.orders,
            product int not null, quantity int not null, price numeric(12,2) not null);
          create index on {schema}.order_item (order_id);
          analyze {schema}.product;"
     );
+    let clicks = if shop == Shop::Parsed { "postback.click_ids(new.landing_url)" } else { "jsonb_build_object('gclid', new.gclid)" };
     if shop != Shop::Plain {
         sql.push_str(&format!(
             "select postback.attach('{schema}.orders', 'insert', $$new.status = 'paid'$$,
                $$select postback.purchase('{schema}-' || new.id, new.total, new.currency,
-                   who => jsonb_build_object('email', new.email) || postback.click_ids(new.landing_url))$$, name => 'bench_{schema}')"
+                   who => jsonb_build_object('email', new.email) || {clicks})$$, name => 'bench_{schema}')"
         ));
     }
     sql
 }
 
 fn figures(plan: Plan, commit: &str, seen: &[Seen]) -> Vec<Figure> {
-    let [plain, captured, woken @ ..] = seen else { return Vec::new() };
-    let key = |name: &str| format!("shop.{commit}.{name}");
+    let [plain, captured, parsed, woken @ ..] = seen else { return Vec::new() };
     let minus = |after: &[f64], before: &[f64]| after.iter().zip(before).map(|(after, before)| after - before).collect::<Vec<f64>>();
-    let figure = |name: &str, what: &str, unit, rounds: Vec<f64>| Figure::new(key(name), format!("{commit}: {what}"), unit, rounds);
+    let figure =
+        |name: &str, what: &str, unit, rounds: Vec<f64>| Figure::new(format!("shop.{commit}.{name}"), format!("{commit}: {what}"), unit, rounds);
+    let cpu = |name: &str, what: &str, rounds: Vec<f64>| match figure(name, what, "us", rounds) {
+        none if none.rounds.is_empty() => none.remark("not visible from here"),
+        some => some,
+    };
     let about = format!("synchronous_commit = {commit}, {} clients, {} ms a time", plan.clients, plan.slice.as_millis());
-    let mut all = vec![figure("ratio", "TPS captured / plain", "", ratios(&captured.rate, &plain.rate)).remark(about)];
+    let mut all = vec![
+        figure("captured.ratio", "TPS captured / plain", "", ratios(&captured.rate, &plain.rate)).remark(about),
+        figure("parsed.ratio", "TPS captured with click_ids(landing_url) / plain", "", ratios(&parsed.rate, &plain.rate)),
+    ];
     if let [woken] = woken {
-        let what = "TPS captured with NOTIFY (wake = \"listen\") / plain";
-        all.push(figure("woken.ratio", what, "", ratios(&woken.rate, &plain.rate)).remark("with nobody listening"));
+        let what = "TPS captured with NOTIFY / plain";
+        all.push(figure("woken.ratio", what, "", ratios(&woken.rate, &plain.rate)).remark("wake = \"listen\", nobody listening"));
     }
     all.extend([
         figure("plain.rate", "TPS plain", "/s", plain.rate.clone()),
@@ -231,13 +246,11 @@ fn figures(plan: Plan, commit: &str, seen: &[Seen]) -> Vec<Figure> {
         figure("captured.p50", "latency p50 captured", "ms", captured.p50.clone()),
         figure("plain.p99", "latency p99 plain", "ms", plain.p99.clone()),
         figure("captured.p99", "latency p99 captured", "ms", captured.p99.clone()),
-        figure("plain.wal", "WAL per transaction plain", "B", plain.wal.clone()),
-        figure("added.wal", "WAL per transaction added by capture", "B", minus(&captured.wal, &plain.wal)),
+        figure("plain.wal", "WAL a transaction, plain", "B", plain.wal.clone()),
+        figure("captured.wal", "WAL added by capture", "B", minus(&captured.wal, &plain.wal)),
+        cpu("plain.cpu", "server CPU a transaction, plain", plain.cpu.clone()),
+        cpu("captured.cpu", "server CPU added by capture", minus(&captured.cpu, &plain.cpu)),
+        cpu("parsed.cpu", "server CPU added by capture with click_ids", minus(&parsed.cpu, &plain.cpu)),
     ]);
-    let cpu = [
-        figure("plain.cpu", "server CPU per transaction plain", "us", plain.cpu.clone()),
-        figure("added.cpu", "server CPU per transaction added by capture", "us", minus(&captured.cpu, &plain.cpu)),
-    ];
-    all.extend(cpu.map(|figure| if figure.rounds.is_empty() { figure.remark("not visible from here") } else { figure }));
     all
 }
