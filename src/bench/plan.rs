@@ -63,12 +63,14 @@ impl Plan {
         }
     }
 
-    /// Another number of events in a backlog.
+    /// Another number of events in a backlog; no more single orders than that.
     pub fn events(&mut self, events: Option<u32>) {
         let Some(events) = events else { return };
         self.drain.iter_mut().for_each(|plan| plan.events = events);
         self.wal.iter_mut().for_each(|plan| plan.events = events);
         self.idle.iter_mut().for_each(|plan| plan.events = events);
+        self.wal.iter_mut().for_each(|plan| plan.singles = plan.singles.min(events));
+        self.latency.iter_mut().for_each(|plan| plan.events = plan.events.min(events));
     }
 
     /// Another number of rounds in every room.

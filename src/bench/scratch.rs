@@ -19,7 +19,9 @@ use crate::{
 const LOCK: &str = "select pg_try_advisory_lock(1885501282, 1)";
 /// Every scratch database's name begins with it.
 pub const PREFIX: &str = "postbackd_bench_";
-/// Roles of the whole server that the schema makes where they are missing.
+/// On roles that a bench made, so that the next one can tell them from the owner's.
+const MARK: &str = "made by postbackd bench, which removes it again";
+/// Roles of the whole server that the schema needs.
 const ROLES: &str = "'{postback_owner,postback_daemon,postback_reader}'::name[]";
 
 /// What the server allows, and what has to be put back.
@@ -31,7 +33,6 @@ pub struct Scratch {
     missing: Vec<String>,
     /// `role<-member` among the three roles, before.
     members: Vec<String>,
-    role: String,
     names: Vec<String>,
 }
 
@@ -95,13 +96,13 @@ impl Scratch {
         // Where sessions end by themselves, this one must not: it holds the lock.
         admin.batch_execute("set idle_session_timeout = 0; set statement_timeout = 0; set client_min_messages = warning").await?;
         let members = members(&admin).await?;
-        let scratch = Self { base: base.clone(), admin, missing, members, role, names: Vec::new() };
+        let mut scratch = Self { base: base.clone(), admin, missing, members, names: Vec::new() };
         scratch.sweep(say).await?;
         Ok(scratch)
     }
 
-    /// Databases of a bench that was killed: nobody is connected to them.
-    async fn sweep(&self, say: &dyn Fn(&str)) -> Result<(), BenchError> {
+    /// What a bench left that was killed: databases to which nobody is connected, and its roles, which are ours to remove now.
+    async fn sweep(&mut self, say: &dyn Fn(&str)) -> Result<(), BenchError> {
         let sql = "select d.datname::text from pg_database d
                     where starts_with(d.datname, $1) and pg_has_role(current_user, d.datdba, 'member')
                       and not exists (select from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend')";
@@ -110,12 +111,27 @@ impl Scratch {
             say(&format!("removing database {name}, which a bench that was killed left behind"));
             self.admin.batch_execute(&format!("drop database if exists {}", quoted(&name))).await?;
         }
+        let sql = format!("select rolname::text from pg_roles where rolname = any({ROLES}) and shobj_description(oid, 'pg_authid') = $1");
+        for row in self.admin.query(&sql, &[&MARK]).await? {
+            self.missing.push(row.get(0));
+        }
         Ok(())
+    }
+
+    /// The roles that the schema needs, marked as ours from their first moment.
+    async fn roles(&self) -> Result<(), BenchError> {
+        let there = format!("select rolname::text from pg_roles where rolname = any({ROLES})");
+        let there: Vec<String> = self.admin.query(&there, &[]).await?.iter().map(|row| row.get(0)).collect();
+        let make = |role: &String| format!("create role {role} nologin; comment on role {role} is '{MARK}';");
+        let sql: String = self.missing.iter().filter(|role| !there.contains(role)).map(make).collect();
+        // Several statements at once are one transaction.
+        Ok(self.admin.batch_execute(&sql).await?)
     }
 
     /// A database of its own for one room, with the schema in it.
     pub async fn database(&mut self, room: &str) -> Result<Place, BenchError> {
         let name = format!("{PREFIX}{}_{room}", std::process::id());
+        self.roles().await?;
         // Noted before it is there: removing what is not there does no harm.
         self.names.push(name.clone());
         self.admin.batch_execute(&format!("create database {name} template template0")).await?;
@@ -161,7 +177,9 @@ impl Scratch {
         for role in &self.missing {
             match self.admin.batch_execute(&format!("drop role if exists {role}")).await {
                 // Somebody has installed the schema elsewhere meanwhile: the role is theirs now.
-                Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {}
+                Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => {
+                    self.admin.batch_execute(&format!("comment on role {role} is null")).await?;
+                }
                 other => other?,
             }
         }
@@ -171,11 +189,6 @@ impl Scratch {
             }
         }
         Ok(())
-    }
-
-    /// Who is connected.
-    pub fn role(&self) -> &str {
-        &self.role
     }
 }
 
