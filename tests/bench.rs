@@ -13,14 +13,20 @@ use crate::support::{
     postgres::{Local, Server},
 };
 
-/// Everything that a bench could leave: databases, roles, memberships, settings of either, sessions.
+/// Everything that a bench could leave: databases, roles, memberships, settings of either. Sessions too, and the processes
+/// behind them: they are waited for.
 async fn traces(url: &str) -> Vec<String> {
     let db = connect(url).await;
+    let until = Instant::now() + Duration::from_secs(20);
+    let sessions = "select count(*) from pg_stat_activity where application_name like 'postbackd%'";
+    while db.query_one(sessions, &[]).await.expect("the sessions").get::<_, i64>(0) > 0 {
+        assert!(Instant::now() < until, "sessions of a bench are still there after 20 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let sql = "select 'database ' || datname from pg_database
          union all select 'role ' || rolname || coalesce(': ' || shobj_description(oid, 'pg_authid'), '') from pg_authid
          union all select 'member ' || roleid::regrole || ' ' || member::regrole from pg_auth_members
          union all select 'setting ' || setdatabase || ' ' || setrole from pg_db_role_setting
-         union all select 'session ' || application_name from pg_stat_activity where application_name like 'postbackd%'
           order by 1";
     db.query(sql, &[]).await.expect("the catalogue").iter().map(|row| row.get(0)).collect()
 }
@@ -95,7 +101,7 @@ async fn every_figure_is_measured_and_nothing_stays() {
 async fn the_shops_own_schema_is_not_touched() {
     let server = server().await;
     connect(server.url()).await.batch_execute("create database shop").await.expect("a database");
-    let shop = server.url().replace("/postgres", "/shop");
+    let shop = format!("{}/shop", server.url().trim_end_matches("/postgres"));
     let installed = Command::new(BINARY).args(["schema", "install", "--url", &shop]).output().expect("running postbackd");
     assert!(installed.status.success(), "{}", stderr(&installed));
     let db = connect(&shop).await;
@@ -148,11 +154,6 @@ async fn killed_its_processes_go_and_the_next_one_cleans_up() {
     at_work(server.url(), "drain", "postbackd owner").await;
     running.kill().expect("SIGKILL");
     running.wait().expect("waiting");
-    let until = Instant::now() + Duration::from_secs(20);
-    while traces(server.url()).await.iter().any(|trace| trace.starts_with("session")) {
-        assert!(Instant::now() < until, "the daemon of a bench that was killed is still there after 20 s");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     assert_ne!(traces(server.url()).await, before, "a bench that was killed cannot clean up");
     let output = run(server.url(), &["--quick", "--rounds", "1", "--events", "40", "--room", "drain"]).await;
     assert!(output.status.success() && stderr(&output).contains("left behind"), "{}", stderr(&output));
@@ -175,7 +176,7 @@ async fn a_server_that_crashes_meanwhile_is_cleaned_up_too() {
 async fn without_rights_it_says_which_and_does_nothing() {
     let server = server().await;
     let db = connect(server.url()).await;
-    db.batch_execute("create role plain login; create role maker login createdb; create role both login createdb createrole").await.expect("roles");
+    db.batch_execute("create role plain login; create role maker login createdb; create role helper login createdb createrole").await.expect("roles");
     let before = traces(server.url()).await;
     let url_as = |role: &str| server.url().replace("postgres@", &format!("{role}@"));
     let refused = async |role: &str, want: &[&str]| {
@@ -184,10 +185,10 @@ async fn without_rights_it_says_which_and_does_nothing() {
         assert!(want.iter().all(|want| stderr(&output).contains(want)), "{role}: {}", stderr(&output));
     };
     refused("plain", &["plain may not create databases", "alter role plain createdb"]).await;
-    refused("maker", &["postback_owner, postback_reader", "may not create them", "alter role maker createrole"]).await;
+    refused("maker", &["postback_owner, postback_daemon, postback_reader", "may not create them", "alter role maker createrole"]).await;
     assert_eq!(traces(server.url()).await, before);
     let rooms = ["--quick", "--rounds", "1", "--events", "40", "--room", "shop", "--room", "wal", "--json"];
-    let output = run(&url_as("both"), &rooms).await;
+    let output = run(&url_as("helper"), &rooms).await;
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(traces(server.url()).await, before);
     // With the schema in the shop's database the roles are there: membership is enough.

@@ -36,11 +36,14 @@ struct Seen {
     bare: Vec<f64>,
     transport: Vec<f64>,
     drained: Vec<f64>,
-    /// Microseconds of processor time per delivery.
+    /// Microseconds of processor time per delivery or request, from here on.
     daemon: Vec<f64>,
     server: Vec<f64>,
     receiver: Vec<f64>,
     client: Vec<f64>,
+    /// Of the receiver, when the control asked it.
+    answered: Vec<f64>,
+    transport_cpu: Vec<f64>,
 }
 
 /// Runs the rounds.
@@ -69,12 +72,18 @@ async fn controlled(bench: &Bench, plan: Plan, seen: &mut Seen) -> Result<(), Be
     let per = |seconds: f64| seconds * 1e6 / f64::from(plan.events);
     let receiver = Receiver::counting()?;
     let job = Job { to: receiver.address(), requests: plan.events, in_flight: plan.in_flight, via: Via::Bare };
+    let before = receiver.spent();
     let Done { seconds, cpu } = control::run(&bench.binary, job).await?;
     seen.bare.push(f64::from(plan.events) / seconds);
     seen.client.extend(cpu.map(per));
+    seen.answered.extend(receiver.spent().zip(before).map(|(after, before)| per((after - before).as_secs_f64())));
+    if receiver.count() != u64::from(plan.events) {
+        return Err(BenchError::Wrong(format!("the control made {} requests instead of {}", receiver.count(), plan.events)));
+    }
     if plan.transport {
-        let Done { seconds, .. } = control::run(&bench.binary, Job { via: Via::Transport, ..job }).await?;
+        let Done { seconds, cpu } = control::run(&bench.binary, Job { via: Via::Transport, ..job }).await?;
         seen.transport.push(f64::from(plan.events) / seconds);
+        seen.transport_cpu.extend(cpu.map(per));
     }
     Ok(())
 }
@@ -113,24 +122,38 @@ async fn drained(bench: &Bench, place: &Place, db: &Client, plan: Plan, total: i
 
 fn figures(plan: Plan, seen: Seen) -> Vec<Figure> {
     let (events, in_flight) = (plan.events, plan.in_flight);
+    let cpu = |key: &str, what: &str, unit, rounds: Vec<f64>| match Figure::new(key, what, unit, rounds) {
+        none if none.rounds.is_empty() => none.remark("not visible from here"),
+        some => some,
+    };
+    let sum = |parts: &[&Vec<f64>]| {
+        let rounds = parts.iter().map(|part| part.len()).min().unwrap_or(0);
+        (0..rounds).map(|round| parts.iter().map(|part| part[round]).sum()).collect::<Vec<f64>>()
+    };
+    let (control, daemon) = (sum(&[&seen.client, &seen.answered]), sum(&[&seen.daemon, &seen.server, &seen.receiver]));
     let mut figures = vec![
         Figure::new("drain.ratio", "daemon / bare HTTP client", "", ratios(&seen.drained, &seen.bare))
             .remark(format!("{events} events waiting, {in_flight} requests in flight, settle = 0")),
         Figure::new("drain.rate", "daemon: delivered and recorded", "/s", seen.drained),
         Figure::new("drain.control", "bare client, same receiver", "/s", seen.bare.clone()),
+        cpu("drain.cpu.ratio", "CPU of all: bare client / daemon", "", ratios(&control, &daemon)),
+        cpu("drain.cpu.daemon", "CPU per delivery: daemon", "us", seen.daemon),
+        cpu("drain.cpu.server", "CPU per delivery: PostgreSQL", "us", seen.server),
+        cpu("drain.cpu.receiver", "CPU per delivery: receiver", "us", seen.receiver),
+        cpu("drain.cpu.control", "CPU per request: bare client", "us", seen.client),
+        cpu("drain.cpu.answered", "CPU per request: receiver", "us", seen.answered),
     ];
     if plan.transport {
-        figures.push(Figure::new("drain.transport", "its transport in an empty loop / bare client", "", ratios(&seen.transport, &seen.bare)));
+        figures.push(Figure::new(
+            "drain.transport",
+            "the daemon's transport in an empty loop / bare client",
+            "",
+            ratios(&seen.transport, &seen.bare),
+        ));
+        figures.push(cpu("drain.cpu.transport", "CPU per request: that loop", "us", seen.transport_cpu));
     }
-    let not_visible = |rounds: &Vec<f64>| rounds.is_empty().then(|| "not visible from here".to_owned());
-    for (key, what, rounds) in [
-        ("drain.cpu.daemon", "CPU per delivery: daemon", seen.daemon),
-        ("drain.cpu.server", "CPU per delivery: PostgreSQL", seen.server),
-        ("drain.cpu.receiver", "CPU per delivery: receiver", seen.receiver),
-        ("drain.cpu.control", "CPU per request: bare client", seen.client),
-    ] {
-        let remark = not_visible(&rounds);
-        figures.push(Figure { remark, ..Figure::new(key, what, "us", rounds) });
+    if let Some(figure) = figures.iter_mut().find(|figure| figure.key == "drain.cpu.ratio" && !figure.rounds.is_empty()) {
+        figure.remark = Some("the ratio where processors are the limit; other people's load hardly moves it".into());
     }
     figures
 }

@@ -17,6 +17,7 @@ use crate::{
 
 /// One bench at a time: two would measure each other. The class spells "pbwb".
 const LOCK: &str = "select pg_try_advisory_lock(1885501282, 1)";
+const UNLOCK: &str = "select pg_advisory_unlock(1885501282, 1)";
 /// Every scratch database's name begins with it.
 pub const PREFIX: &str = "postbackd_bench_";
 /// On roles that a bench made, so that the next one can tell them from the owner's.
@@ -188,7 +189,8 @@ impl Scratch {
                 self.admin.batch_execute(&format!("revoke {role} from {member}")).await?;
             }
         }
-        Ok(())
+        // The session itself ends a moment later, and the next bench may begin before.
+        Ok(self.admin.batch_execute(UNLOCK).await?)
     }
 }
 
