@@ -3,9 +3,26 @@
 use std::{path::Path, time::Duration};
 
 /// User and system time of a process or thread: a directory of `/proc` that holds `stat`.
+///
+/// `stat` counts everything, but in ticks of 10 ms; `schedstat` counts nanoseconds, but only of threads that still live. The
+/// larger one is nearer to the truth.
 fn of(place: &Path) -> Option<Times> {
     let stat = std::fs::read_to_string(place.join("stat")).ok()?;
-    parse(&stat, rustix::param::clock_ticks_per_second())
+    let mut times = parse(&stat, rustix::param::clock_ticks_per_second())?;
+    let threads = std::fs::read_dir(place.join("task")).map(|tasks| tasks.flatten().filter_map(|task| exact(&task.path())).sum());
+    times.own = times.own.max(threads.ok().or_else(|| exact(place)).unwrap_or_default());
+    Some(times)
+}
+
+/// Of one thread; the kernel may be built without it.
+fn exact(place: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(place.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// Whose child it is: one file, because all processes of the machine are asked.
+fn parent(place: &Path) -> Option<u32> {
+    parse(&std::fs::read_to_string(place.join("stat")).ok()?, 1).map(|times| times.parent)
 }
 
 struct Times {
@@ -82,8 +99,8 @@ impl Server {
         let mut spent = postmaster.own + postmaster.reaped;
         for entry in std::fs::read_dir("/proc").ok()?.flatten() {
             let is_number = entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-            if is_number && let Some(child) = of(&entry.path()).filter(|child| child.parent == self.postmaster) {
-                spent += child.own;
+            if is_number && parent(&entry.path()) == Some(self.postmaster) {
+                spent += of(&entry.path()).map_or(Duration::ZERO, |child| child.own);
             }
         }
         Some(spent)
