@@ -15,9 +15,9 @@ Ctrl-C and after a failure; no other database is written, so the shop's schema p
 and CREATEROLE where the roles postback_owner, postback_daemon and postback_reader do not exist yet (they are removed again too);
 where they do, membership in postback_owner is enough. A superuser has everything.
 
-It loads the server as hard as it can for about eight minutes (--quick: one): run it at a quiet hour, or on a server like the
-shop's. Everything is measured in turn and told as the median of rounds with its lowest and highest; ratios are taken within a
-round, so that other people's load hits both sides.
+It loads the server as hard as it can for about eight minutes (--quick: one) and writes several hundred MB of WAL, which standbys
+and archives get too: run it at a quiet hour, or on a server like the shop's. Everything is measured in turn and told as the
+median of rounds with its lowest and highest; ratios are taken within a round, so that other people's load hits both sides.
 
 Rooms: shop (the shop's transaction with and without capture), drain (a backlog, against a bare HTTP client), latency (COMMIT to
 request), wal (bytes per delivered event), idle (memory and processor time of a daemon that has nothing to do).
