@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod listen;
+pub mod pooler;
 pub mod reconnect;
 pub mod schema;
 mod tls;
@@ -18,12 +19,15 @@ pub mod complete;
 pub mod position;
 
 pub mod command;
+pub mod heal;
+pub mod identity;
 pub mod maintain;
 pub mod owner;
+pub mod rebase;
 
 pub mod inspect;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_postgres::{
@@ -36,7 +40,7 @@ use tokio_postgres::{
 pub enum DbError {
     /// The server's or the connection's error.
     #[error("database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(#[source] tokio_postgres::Error),
     /// No connection to be had.
     #[error("no connection to the database: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
@@ -46,6 +50,9 @@ pub enum DbError {
     /// Another task of the session found that it is over.
     #[error("the session ended; everything is read again from the tables")]
     SessionOver,
+    /// A connection that is open and silent: something on the way takes everything and passes nothing on.
+    #[error("no answer from the database within {}; the connection is given up", crate::words::duration(*.0))]
+    Silent(Duration),
     /// The session that holds the locks ended: the server or somebody there ended it, or the network.
     #[error("the session that holds the owner's locks was closed; they are taken again")]
     LockLost,
@@ -57,7 +64,25 @@ pub enum DbError {
     Unexpected(String),
 }
 
+/// What `postback.own` raises.
+const NOT_THE_OWNER: &str = "PB001";
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(state) if state.code() == NOT_THE_OWNER => Self::Fenced,
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
 impl DbError {
+    /// The server refused a statement and the connection is as good as before: what is done now and then is done later.
+    pub fn is_refusal(&self) -> bool {
+        let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.severity() == "ERROR");
+        matches!(self, Self::Postgres(error) if refused(error))
+    }
+
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
     pub fn is_about_the_data(&self) -> bool {
         // Class 22: data, 23: integrity, 42: names and privileges.
@@ -122,22 +147,50 @@ impl RawEvent {
 /// a transaction pooler.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// First words of a transaction that takes more than one round trip: it neither waits nor stays open for ever, whatever
+/// becomes of this process. Never by a plain SET: behind a transaction pooler that would be said to the shop's own sessions.
+const BOUNDED: &str = "set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'";
+
 /// The planner is pinned where it was seen to go wrong on tables whose statistics are young: walking an index instead of
 /// scanning or sorting a table (160,000 events/s instead of 12,000). Local to the transaction, so that it holds behind a
 /// transaction pooler too.
-const PIN: &str = "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
+const PIN: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+                   set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                    set local enable_mergejoin = off; set local max_parallel_workers_per_gather = 0; set local jit = off";
-const PIN_ORDERED: &str = "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
+const PIN_ORDERED: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+                           set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                            set local enable_mergejoin = off; set local enable_sort = off; set local max_parallel_workers_per_gather = 0; \
                            set local jit = off";
 
+/// No statement of ours is waited for any longer: in a transaction that [`BOUNDED`] begins the server ends it 5 s earlier, with
+/// an error that comes. TCP notices a peer that has gone, but not a proxy that still takes what it no longer passes on.
+const ANSWER: Duration = Duration::from_secs(35);
+
+/// The same for what costs the server next to nothing: silence means that the way is broken. The session with the locks has
+/// the server end its statements after 5 s.
+const ANSWER_SOON: Duration = Duration::from_secs(6);
+
+/// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement. On the heap,
+/// because it holds the statement with its rows.
+fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> impl Future<Output = Result<T, DbError>> {
+    let work = Box::pin(tokio::time::timeout(limit, work));
+    async move {
+        match work.await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(DbError::Silent(limit)),
+        }
+    }
+}
+
 /// One round trip: the pin, the statement, the end of the transaction.
 async fn pinned(db: &Client, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-    let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
-    begun?;
-    let rows = rows?;
-    ended?;
-    Ok(rows)
+    within(ANSWER, async {
+        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
+        begun?;
+        let rows = rows?;
+        ended.map(|()| rows)
+    })
+    .await
 }
 
 fn event_rows(rows: &[Row]) -> Vec<RawEvent> {

@@ -4,14 +4,22 @@ mod support;
 
 mod bench;
 mod cli;
+mod copies;
 mod crash;
 mod demo;
 mod harness;
+mod heal;
 mod isolation;
+mod pooler;
+mod reconnect;
+mod roles;
 mod said;
+mod secrets;
 mod sending;
+mod server_crash;
 mod takeover;
 mod visibility;
+mod wake;
 
 // Inside the shop's database.
 mod attach;
@@ -20,5 +28,7 @@ mod shop_beside;
 mod sql_api;
 
 mod golden;
+mod in_doubt;
 mod injection;
+mod lost;
 mod route;

@@ -153,7 +153,7 @@ fn figures(plan: Plan, seen: Seen) -> Vec<Figure> {
         figures.push(cpu("drain.cpu.transport", "CPU per request: that loop", "us", seen.transport_cpu));
     }
     if let Some(figure) = figures.iter_mut().find(|figure| figure.key == "drain.cpu.ratio" && !figure.rounds.is_empty()) {
-        figure.remark = Some("the ratio where processors are the limit; other people's load hardly moves it".into());
+        figure.remark = Some("what the ratio would be if processors were the only limit".into());
     }
     figures
 }

@@ -33,8 +33,12 @@ pub struct Item {
     pub event: Option<Result<Arc<Event>, String>>,
     /// Requests made.
     pub tries: u32,
+    /// Attempts that are known to be durable.
+    pub recorded: u32,
     /// A former process may have sent it without recording it.
     pub maybe_sent: bool,
+    /// Likewise, and not even that it was about to be sent may have been kept.
+    pub lost: bool,
     /// Its row in `pending`.
     pub row: Option<Waiting>,
     /// Not before then.
@@ -361,7 +365,9 @@ mod tests {
             cause: None,
             event: None,
             tries: 0,
+            recorded: 0,
             maybe_sent: false,
+            lost: false,
             row: None,
             due: None,
             busy: false,

@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs as unix_fs, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::super::reaper::{self, quoted};
@@ -25,6 +25,31 @@ pub struct Local {
 impl Local {
     /// Makes and starts one.
     pub fn start() -> Result<Self, String> {
+        Self::filled(Self::fill, "")
+    }
+
+    /// One that shares no system identifier with the others, whose files are copies of one `initdb`.
+    pub fn foreign() -> Result<Self, String> {
+        Self::filled(|server| server.init(&server.root.join("data")), "")
+    }
+
+    /// A copy of another one's files as they are now, started beside it; with `standby` one that follows it.
+    pub fn copy_of(original: &Self, standby: bool) -> Result<Self, String> {
+        let copy = |server: &Self| {
+            let data = server.root.join("data");
+            output(server.command("pg_basebackup").args(["-X", "stream", "-c", "fast", "-d", original.url(), "-D"]).arg(&data))?;
+            if standby {
+                let signal = data.join("standby.signal");
+                fs::write(&signal, "").map_err(|why| why.to_string())?;
+                server.own(&signal)?;
+            }
+            Ok(())
+        };
+        let follow = format!("primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\n", original.port);
+        Self::filled(copy, if standby { &follow } else { "" })
+    }
+
+    fn filled(fill: impl FnOnce(&Self) -> Result<(), String>, settings: &str) -> Result<Self, String> {
         let bin = find()?;
         let version = output(Command::new(bin.join("postgres")).arg("--version"))?;
         let who = unprivileged()?;
@@ -37,13 +62,13 @@ impl Local {
         ));
         let mut server = Self { bin, root, port: 0, url: String::new(), who, version: version.trim().to_owned() };
         server.own(&server.root)?;
-        server.fill()?;
+        fill(&server)?;
         let mut last = String::new();
         // Between asking for a free port and using it somebody else may take it.
         for _ in 0..5 {
             server.port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(|why| why.to_string())?.port();
             server.url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
-            server.configure()?;
+            server.configure(settings)?;
             match server.up() {
                 Ok(()) => return Ok(server),
                 Err(why) => last = why,
@@ -100,6 +125,58 @@ impl Local {
         output(self.command("pg_ctl").args(["stop", "-w", "-t", "60", "-m", mode, "-D"]).arg(self.root.join("data"))).map(drop)
     }
 
+    /// SIGKILL to the postmaster and to every process of its own: not even an immediate shutdown runs. Waits for their end.
+    pub fn kill9(&self) -> Result<(), String> {
+        let file = self.root.join("data/postmaster.pid");
+        let text = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+        let postmaster: u32 = text.lines().next().and_then(|line| line.parse().ok()).ok_or("postmaster.pid holds no number")?;
+        // It first, so that it starts nobody afterwards. All of them work in the data directory.
+        kill9(postmaster);
+        let data = self.root.join("data");
+        let all: Vec<u32> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                (pid == postmaster || fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(pid)
+            })
+            .collect();
+        all.iter().for_each(|pid| kill9(*pid));
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Some(pid) = all.iter().find(|pid| running(**pid)) {
+            if Instant::now() > until {
+                return Err(format!("process {pid} of the server is still there 10 s after SIGKILL"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Stops the process that writes the log out in the background, until the result is dropped: what no backend flushes by
+    /// itself is lost in a crash. Only [`Local::kill9`] ends such a server quickly.
+    pub async fn without_wal_writer(&self) -> Stopped {
+        let client = self.server().connect().await;
+        let row = client.query_one("select pid from pg_stat_activity where backend_type = 'walwriter'", &[]).await;
+        let pid = row.expect("every server has a walwriter").get::<_, i32>(0).to_string();
+        for _ in 0..50 {
+            let stopped = Stopped::new(&pid);
+            // It may have been stopped with a lock in its hands.
+            let flushed = client.batch_execute("set synchronous_commit = on; select pg_current_xact_id()");
+            if tokio::time::timeout(Duration::from_secs(1), flushed).await.is_ok_and(|done| done.is_ok()) {
+                return stopped;
+            }
+        }
+        panic!("the walwriter cannot be stopped without stopping everybody");
+    }
+
+    /// A setting for the next start; the last one of a name counts.
+    pub fn set(&self, setting: &str) {
+        let path = self.root.join("data/postgresql.auto.conf");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, format!("{text}{setting}\n")).expect("writing the server's settings");
+    }
+
     /// A crash and the start after it.
     pub fn crash(&self) -> Result<(), String> {
         self.down("immediate")?;
@@ -123,7 +200,7 @@ impl Local {
             return Ok(());
         }
         let _ = fs::remove_dir_all(&data);
-        output(self.command("initdb").args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data))?;
+        self.init(&data)?;
         // Made aside and renamed, because other test processes look for it at the same time. Without a cache it works as well.
         let aside = cache.join(format!("{name}-{}", std::process::id()));
         if output(Command::new("cp").arg("-a").arg(&data).arg(&aside)).is_err() || fs::rename(&aside, &cached).is_err() {
@@ -132,15 +209,39 @@ impl Local {
         Ok(())
     }
 
-    fn configure(&self) -> Result<(), String> {
+    fn init(&self, data: &Path) -> Result<(), String> {
+        let settings = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"];
+        output(self.command("initdb").args(settings).arg(data)).map(drop)
+    }
+
+    fn configure(&self, more: &str) -> Result<(), String> {
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nmax_connections = 200\n\
-             max_prepared_transactions = 20\nwal_level = replica\nlog_line_prefix = '%m [%p] %u@%d '\n",
+             max_prepared_transactions = 20\nwal_level = replica\nlog_line_prefix = '%m [%p] %u@%d '\n{more}",
             self.port,
             self.root.display()
         );
         let path = self.root.join("data/postgresql.auto.conf");
         fs::write(&path, settings).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Makes a standby a server that can be written to; returns when it is one.
+    pub fn promote(&self) -> Result<(), String> {
+        output(self.command("pg_ctl").args(["promote", "-w", "-t", "60", "-D"]).arg(self.root.join("data"))).map(drop)
+    }
+
+    /// `pg_upgrade` of another one into this one; both are down.
+    pub fn upgrade_from(&self, old: &Self) -> Result<(), String> {
+        let (bin, root) = (self.bin.display().to_string(), self.root.display().to_string());
+        let (from, to) = (old.root.join("data").display().to_string(), self.root.join("data").display().to_string());
+        self.run("pg_upgrade", &["-b", &bin, "-B", &bin, "-d", &from, "-D", &to, "-U", "postgres", "-s", &root])?;
+        // The settings of the old one have not come along; those of this one stand where they were.
+        Ok(())
+    }
+
+    /// Runs one of the server's programs to its end.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+        output(self.command(name).args(arguments))
     }
 
     fn command(&self, name: &str) -> Command {
@@ -158,6 +259,35 @@ impl Local {
             None => Ok(()),
         }
     }
+}
+
+/// A process that stands still.
+#[derive(Debug)]
+pub struct Stopped(String);
+
+impl Stopped {
+    fn new(pid: &str) -> Self {
+        let stopped = Command::new("kill").args(["-STOP", pid]).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "SIGSTOP to {pid}");
+        Self(pid.to_owned())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = Command::new("kill").args(["-CONT", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+fn kill9(pid: u32) {
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Neither gone nor a zombie.
+fn running(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 impl Drop for Local {
