@@ -12,11 +12,18 @@ with me as (
 log as (
   insert into postback.log (seq, event, cause, at)
   select $2 + l.n, l.event, l.cause, me.last_at from me, unnest($7::bigint[], $8::text[]) with ordinality l(event, cause, n)),
+-- The first $29 sales are new, which is known because nobody else writes them: a plain insert spares a third of the WAL.
+sales as (
+  select n.* from me, unnest($9::text[], $10::int[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::bigint[])
+         with ordinality n(order_ref, generation, event, value, currency, refunded, retracted, who, who_seq, ord)),
+new_sale as (
+  insert into postback.sale (order_ref, generation, event, value, currency, refunded, retracted, who, who_seq)
+  select n.order_ref, n.generation, n.event, n.value::numeric, n.currency, n.refunded::numeric, n.retracted, n.who::jsonb, n.who_seq
+    from sales n where n.ord <= $29),
 sale as (
   insert into postback.sale as s (order_ref, generation, event, value, currency, refunded, retracted, who, who_seq)
   select n.order_ref, n.generation, n.event, n.value::numeric, n.currency, n.refunded::numeric, n.retracted, n.who::jsonb, n.who_seq
-    from me, unnest($9::text[], $10::int[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::bigint[])
-         n(order_ref, generation, event, value, currency, refunded, retracted, who, who_seq)
+    from sales n where n.ord > $29
   on conflict (order_ref, generation) do update
      set (event, value, currency, refunded, retracted, who, who_seq)
        = (excluded.event, excluded.value, excluded.currency, excluded.refunded, excluded.retracted, excluded.who, excluded.who_seq)),

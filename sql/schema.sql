@@ -28,9 +28,8 @@ table attempt  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   status integer
   duration_ms integer
   reason text
+  attempt_event_pkey PRIMARY KEY (event, destination, attempt)
   attempt_outcome_check CHECK ((outcome = ANY (ARRAY['delivered'::text, 'accepted'::text, 'skipped'::text, 'dead'::text, 'annulled'::text, 'unknown'::text, 'retry'::text])))
-  attempt_pkey PRIMARY KEY (destination, event, attempt)
-  CREATE INDEX attempt_event_idx ON attempt USING btree (event)
 
 table book  -- rights: daemon=r/owner owner=arwdDxt/owner
   only_row boolean not null default true

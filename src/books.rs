@@ -139,8 +139,10 @@ pub struct Known {
 /// What a page of events adds to stream and ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// New or changed rows of `sale`.
+    /// Changed rows of `sale`.
     pub sales: Vec<Sale>,
+    /// New rows of `sale`.
+    pub new_sales: Vec<Sale>,
     /// New or changed rows of `refund`.
     pub refunds: Vec<Refund>,
     /// New rows of `once`.

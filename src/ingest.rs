@@ -81,7 +81,7 @@ pub async fn run(
 
 /// One page into ledger and stream.
 async fn take_in(reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
-    let decoded: Vec<(i64, Option<Event>)> = page.events.iter().map(|raw| (raw.id, raw.decode().ok())).collect();
+    let decoded: Vec<(i64, Option<Event>)> = page.events.iter().map(|raw| (raw.id, raw.decode_books().ok())).collect();
     let mut ledger = Ledger::at(reader.last_seq + 1);
     ledger.know(know(db, decoded.iter().filter_map(|(_, event)| event.as_ref())).await?);
     for (id, event) in &decoded {

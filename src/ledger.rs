@@ -19,6 +19,7 @@ pub struct Ledger {
     sales: HashMap<String, Vec<Sale>>,
     refunds: HashMap<String, BTreeMap<String, Refund>>,
     once: HashMap<(Kind, String), i64>,
+    known_sales: HashSet<(String, i32)>,
     changed_sales: HashSet<(String, i32)>,
     changed_refunds: HashSet<(String, String)>,
     new_once: Vec<(Kind, String)>,
@@ -36,6 +37,7 @@ impl Ledger {
     /// Puts in what the database holds.
     pub fn know(&mut self, known: Known) {
         for sale in known.sales {
+            self.known_sales.insert((sale.order_ref.clone(), sale.generation));
             self.know_sale(sale);
         }
         for refund in known.refunds {
@@ -56,11 +58,14 @@ impl Ledger {
 
     /// What has to be written.
     pub fn into_changes(self) -> Changes {
-        let changed_sale = |sale: &Sale| self.changed_sales.contains(&(sale.order_ref.clone(), sale.generation));
+        let key = |sale: &Sale| (sale.order_ref.clone(), sale.generation);
+        let changed = self.sales.into_values().flatten().filter(|sale| self.changed_sales.contains(&key(sale)));
+        let (sales, new_sales) = changed.partition(|sale| self.known_sales.contains(&key(sale)));
         let changed_refund = |refund: &Refund| self.changed_refunds.contains(&(refund.order_ref.clone(), refund.refund_ref.clone()));
         let once = self.new_once.iter().map(|key| (key.0, key.1.clone(), self.once[key])).collect();
         Changes {
-            sales: self.sales.into_values().flatten().filter(changed_sale).collect(),
+            sales,
+            new_sales,
             refunds: self.refunds.into_values().flat_map(BTreeMap::into_values).filter(changed_refund).collect(),
             once,
             entries: self.entries,

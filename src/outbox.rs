@@ -142,6 +142,11 @@ impl RawEvent {
     pub fn decode(&self) -> Result<crate::event::Event, crate::event::Unreadable> {
         crate::event::Event::decode(self.id, &self.kind, &self.reference, &self.payload, self.occurred_at)
     }
+
+    /// Decodes what the ledger needs.
+    pub fn decode_books(&self) -> Result<crate::event::Event, crate::event::Unreadable> {
+        crate::event::Event::decode_books(self.id, &self.kind, &self.reference, &self.payload, self.occurred_at)
+    }
 }
 
 /// A parameter with its type. Statements are sent unnamed with their types, in one round trip, because named ones do not pass

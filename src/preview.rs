@@ -81,7 +81,7 @@ async fn as_if_read(db: &Client, events: &HashMap<i64, Result<Arc<Event>, String
 }
 
 fn overlay(facts: &mut Facts, unread: &[Arc<Event>], changes: &Changes) {
-    for sale in &changes.sales {
+    for sale in changes.new_sales.iter().chain(&changes.sales) {
         let sales = facts.sales.entry(sale.order_ref.clone()).or_default();
         sales.retain(|there| there.generation != sale.generation);
         sales.push(sale.clone());

@@ -4,6 +4,7 @@
 //! else again from the tables. Database work (reading a page, reading facts, writing marks) runs beside the requests in
 //! flight, one of each kind at a time, so that neither waits for the other.
 
+mod ahead;
 pub mod book;
 mod desk;
 mod dispatch;
@@ -18,10 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    ahead::Ahead,
     book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
@@ -297,6 +300,7 @@ impl Sender {
             ended_unread: HashSet::new(),
             book: Book::at(0),
             batch: Batch::default(),
+            ahead: Ahead::default(),
             first_mark: None,
             slow_at: now,
             written: now,
@@ -384,6 +388,7 @@ impl Sender {
             desk.book.wake(now);
             if drain_until.is_none() && !reloading {
                 self.read(desk, works, now);
+                self.launch_judged(desk, now);
                 self.judge(desk, works, now);
             }
             let full = now >= desk.begins && desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
@@ -414,7 +419,14 @@ impl Sender {
                     self.written(desk, works, Instant::now());
                 }
                 // 3. An answer: facts first.
-                back = self.wire.next() => self.came_back(desk, back, Instant::now()),
+                back = self.wire.next() => {
+                    let now = Instant::now();
+                    self.came_back(desk, back, now);
+                    // With all others that are there: every turn of this loop has its price.
+                    while let Some(back) = self.wire.next().now_or_never() {
+                        self.came_back(desk, back, now);
+                    }
+                }
                 // 4. Facts for the next requests.
                 judged = done(&mut works.judged) => self.dispatch(desk, judged?, Instant::now()),
                 // 5. More of the stream.
@@ -530,7 +542,7 @@ impl Sender {
         let batch = std::mem::take(&mut desk.batch);
         desk.first_mark = None;
         desk.written = now;
-        let marks: Marks = batch.marks.clone();
+        let marks = batch.marks.clone();
         let (session, name) = (Arc::clone(&desk.session), Arc::clone(&self.to.name));
         if let Some(why) = &marks.halted {
             tracing::error!(destination = %name, reason = %why, "destination halted; run \"postbackd resume {name}\" when it is mended");
@@ -574,7 +586,7 @@ impl Sender {
             self.stash.push(back); // Its entry is not read yet in this session.
             return;
         }
-        let deliveries: Vec<_> = back.batch.iter().map(|sent| sent.delivery.clone()).collect();
+        let deliveries = wire::deliveries(&back.batch);
         let (outcomes, status, maybe_arrived) = match &back.reply {
             Ok(reply) => (self.to.platform.outcome(&deliveries, reply, jiff::Timestamp::now()), Some(i32::from(reply.status)), true),
             Err(error) => {
@@ -586,6 +598,7 @@ impl Sender {
                 (vec![outcome; deliveries.len()], None, maybe_arrived)
             }
         };
+        drop(deliveries);
         if let Some(ticket) = back.ticket.take() {
             self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
@@ -613,9 +626,10 @@ impl Sender {
     }
 }
 
-/// How far a destination's horizon leads its position.
+/// How far a destination's horizon leads its position: what is in flight, and what went out while the last marks were written,
+/// which takes some ten times as long as an answer from next door.
 pub fn ahead(to: &Destination) -> i64 {
-    i64::try_from(to.limits.in_flight).unwrap_or(i64::MAX).saturating_mul(4).clamp(16, 1_024)
+    i64::try_from(to.limits.in_flight).unwrap_or(i64::MAX).saturating_mul(16).clamp(16, 1_024)
 }
 
 impl Sender {
@@ -625,7 +639,7 @@ impl Sender {
             return;
         }
         self.gate = None;
-        let room = self.breaker.room(now);
+        let room = self.room_to_judge(desk, now);
         if room == 0 {
             return;
         }

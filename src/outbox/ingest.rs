@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 use tokio_postgres::{Client, types::Type};
 
-use super::{ANSWER, DbError, RawEvent, window::Snapshot, window::Window, within};
+use super::{ANSWER, DbError, PIN, RawEvent, window::Snapshot, window::Window, within};
 use crate::{
     books::{Changes, Known, Refund, Sale},
     event::{Event, Kind},
@@ -104,7 +104,10 @@ impl Reader {
     /// The one writing statement: it updates the ingest row first, and writes nothing when somebody else has. A single
     /// statement is one round trip and one transaction, also behind a transaction pooler.
     async fn write(&mut self, db: &Client, snap: &Snapshot, paging: Option<&(Snapshot, i64)>, changes: &Changes) -> Result<(), DbError> {
-        let Changes { sales, refunds, once, entries, notes } = changes;
+        let Changes { sales, new_sales, refunds, once, entries, notes } = changes;
+        // The new ones first: SQL is told how many they are.
+        let sales: Vec<&Sale> = new_sales.iter().chain(sales).collect();
+        let new = new_sales.len() as i64;
         let text = |value: Option<Decimal>| value.map(|value| value.to_string());
         let win = paging.map(|(win, _)| win.text.as_str());
         let page_id = paging.map(|(_, page_id)| *page_id);
@@ -171,6 +174,7 @@ impl Reader {
                     (&once_event, Type::INT8_ARRAY),
                     (&note_what, Type::TEXT_ARRAY),
                     (&note_message, Type::TEXT_ARRAY),
+                    (&new, Type::INT8),
                 ],
             ),
         )
@@ -217,7 +221,10 @@ pub async fn know<'a>(db: &Client, events: impl Iterator<Item = &'a Event>) -> R
             }
         }
     };
-    let (sales, refunds, once) = within(ANSWER, async { tokio::try_join!(sales, refunds, once) }).await?;
+    // Pinned like everything that meets a table of which the planner may still think that it is empty: without it each page
+    // scanned the whole ledger.
+    let all = async { tokio::try_join!(db.batch_execute(PIN), sales, refunds, once, db.batch_execute("commit")) };
+    let ((), sales, refunds, once, ()) = within(ANSWER, all).await?;
     Ok(Known {
         sales: sales.iter().map(|row| sale_row(row, 0)).collect::<Result<_, _>>()?,
         refunds: refunds.iter().map(refund_row).collect::<Result<_, _>>()?,

@@ -28,6 +28,7 @@ use crate::{
     template::{Fault, Template, place::encode},
 };
 use form::{Body, Form};
+use macros::Macros;
 
 impl Settings {
     pub(super) fn facts(&self) -> Facts {
@@ -91,10 +92,12 @@ pub(super) fn request(settings: &Settings, batch: &[Delivery], now: Timestamp) -
 }
 
 fn build(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
-    let mut macros = macros::of(settings, form, delivery, now);
-    let status = render("status", &form.status, &macros::value(&macros))?;
-    macros.insert("status".into(), minijinja::Value::from(status));
-    let macros = macros::value(&macros);
+    let macros = Macros::of(settings, form, delivery, now);
+    let status = match form.asked.contains(&"status") {
+        true => Some(render("status", &form.status, &macros.values(&form.of_status, None))?),
+        false => None,
+    };
+    let macros = macros.values(&form.asked, status.as_deref());
     for path in settings.require.iter() {
         if crate::template::values::is_empty(&macros::lookup(&macros, path)) {
             return Err(Refusal::Skip(format!("no {}", path.rsplit('.').next().unwrap_or(path))));

@@ -192,7 +192,7 @@ impl Book {
     /// Fronts that may be judged now, in stream order, at most `room`; they are busy from here on. Nothing beyond `horizon`.
     pub fn take(&mut self, room: usize, horizon: i64) -> Vec<i64> {
         let may = |seq: &&i64| self.may_begin(**seq, horizon);
-        let taken: Vec<i64> = self.ready.iter().filter(may).take(room).copied().collect();
+        let taken: Vec<i64> = self.ready.iter().take_while(may).take(room).copied().collect();
         for seq in &taken {
             self.ready.remove(seq);
             if let Some(item) = self.items.get_mut(seq) {
@@ -205,7 +205,7 @@ impl Book {
 
     /// Whether [`Self::take`] would find something.
     pub fn has_ready(&self, horizon: i64) -> bool {
-        self.ready.iter().any(|seq| self.may_begin(*seq, horizon))
+        self.ready.first().is_some_and(|seq| self.may_begin(*seq, horizon))
     }
 
     /// Within the horizon (a restart looks no further for what was sent), and nothing of its lane is still to be read before it.

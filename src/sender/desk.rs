@@ -9,6 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    ahead::Ahead,
     book::{Book, Fate},
     wire::{Back, Prepared, Sent},
 };
@@ -65,6 +66,8 @@ pub struct Desk {
     pub stopped: bool,
     /// The entries.
     pub book: Book,
+    /// What waits for room on the wire.
+    pub ahead: Ahead,
     /// What comes next.
     pub batch: Batch,
     /// When the first mark of that came.

@@ -14,12 +14,12 @@ use super::{
     Sender,
     book::{Book, Fate},
     desk::Desk,
-    wire::{Prepared, Sent},
+    wire::{self, Prepared, Sent},
 };
 use crate::{
     books::{Facts, State},
     breaker::Ticket,
-    delivery::{Delivery, RefundShape, Resend},
+    delivery::{RefundShape, Resend},
     destination::Mode,
     event::{Event, Kind},
     judge::{self, Judgement, Question},
@@ -104,7 +104,32 @@ impl Sender {
             if self.to.platform.facts().resend == Resend::Never {
                 self.announce(desk, prepared, now);
             } else {
+                desk.ahead.push(prepared, now);
+            }
+        }
+        self.launch_judged(desk, now);
+    }
+
+    /// Requests for which facts may be read now: what the wire has room for and, while all goes well, what it will have room for
+    /// soon. Half of those may go before more are looked for, so that each look is for many.
+    pub(super) fn room_to_judge(&self, desk: &Desk, now: Instant) -> usize {
+        let steady = self.breaker.state(now) == "closed" && self.limit.rate().is_none() && self.to.platform.facts().resend != Resend::Never;
+        let soon = if steady { desk.ahead.room(now) } else { 0 };
+        let waiting = desk.ahead.len();
+        if waiting > soon / 2 { 0 } else { (self.breaker.room(now) + soon).saturating_sub(waiting) }
+    }
+
+    /// Puts what is judged on the wire, as far as there is room; what waited too long is judged again.
+    pub(super) fn launch_judged(&mut self, desk: &mut Desk, now: Instant) {
+        while let Some(fresh) = desk.ahead.is_fresh(now) {
+            if fresh && self.breaker.room(now) == 0 && self.breaker.state(now) == "closed" {
+                return;
+            }
+            let Some(prepared) = desk.ahead.pop() else { return };
+            if fresh {
                 self.launch(desk, prepared, now);
+            } else {
+                self.put_back(desk, &prepared, now, now);
             }
         }
     }
@@ -164,8 +189,8 @@ impl Sender {
     }
 
     fn build(&self, desk: &mut Desk, batch: Vec<Sent>, prepared: &mut Vec<Prepared>, now: Instant) {
-        let deliveries: Vec<Delivery> = batch.iter().map(|sent| sent.delivery.clone()).collect();
-        match self.to.platform.request(&deliveries, Timestamp::now()) {
+        let request = self.to.platform.request(&wire::deliveries(&batch), Timestamp::now());
+        match request {
             Ok(_) if self.to.mode == Mode::Shadow => {
                 for seq in batch.iter().flat_map(Sent::all) {
                     desk.finish(seq, State::Skipped, Some("shadow".into()), None, None, now);
@@ -237,6 +262,7 @@ impl Sender {
                             item.since = now;
                         }
                     }
+                    desk.ahead.launched(now);
                     return self.put_on_wire(prepared, ticket);
                 }
                 None => SHORTLY,

@@ -1,6 +1,7 @@
 //! What a destination has on the wire. It outlives sessions: an answer is a fact, also when the database is away.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     pin::Pin,
     sync::Arc,
@@ -34,6 +35,14 @@ impl Sent {
     /// Its entry and those that it covers, in stream order.
     pub fn all(&self) -> impl Iterator<Item = i64> + use<> {
         self.covers.clone().into_iter().chain([self.seq])
+    }
+}
+
+/// The deliveries side by side, as adapters take them. Most requests hold one, which is not copied.
+pub fn deliveries(batch: &[Sent]) -> Cow<'_, [Delivery]> {
+    match batch {
+        [one] => Cow::Borrowed(std::slice::from_ref(&one.delivery)),
+        many => Cow::Owned(many.iter().map(|sent| sent.delivery.clone()).collect()),
     }
 }
 

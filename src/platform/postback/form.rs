@@ -28,6 +28,10 @@ pub(super) struct Form {
     pub query: Vec<(String, Template)>,
     pub headers: Vec<(String, Template)>,
     pub body: Body,
+    /// Macros that `status` asks for.
+    pub of_status: Vec<&'static str>,
+    /// Macros that the others and `require` ask for.
+    pub asked: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +39,16 @@ pub(super) enum Body {
     None,
     Template { content_type: &'static str, template: Template },
     Form(Vec<(String, Template)>),
+}
+
+impl Body {
+    fn templates(&self) -> Box<dyn Iterator<Item = &Template> + '_> {
+        match self {
+            Self::None => Box::new(std::iter::empty()),
+            Self::Template { template, .. } => Box::new(std::iter::once(template)),
+            Self::Form(entries) => Box::new(entries.iter().map(|(_, template)| template)),
+        }
+    }
 }
 
 /// Keys that may differ by kind.
@@ -89,7 +103,10 @@ impl Settings {
             Some("DELETE") => Method::Delete,
             Some(_) => return wrong(path, "known methods: GET, POST, PUT, PATCH, DELETE"),
         };
-        Ok(Some(Form { name, status, method, url, query, headers, body }))
+        let all = [&url].into_iter().chain(query.iter().chain(&headers).map(|(_, template)| template)).chain(body.templates());
+        let asked = macros::named(all.flat_map(Template::names).chain(self.require.iter().cloned()));
+        let of_status = macros::named(status.names());
+        Ok(Some(Form { name, status, method, url, query, headers, body, of_status, asked }))
     }
 
     fn body(&self, table: &Table, own: &Table, kind: Kind) -> Parsed<Body> {

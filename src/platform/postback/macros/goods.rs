@@ -20,33 +20,33 @@ pub(super) fn new_customer(event: &Event, refund: Option<&Refunding>) -> Option<
 }
 
 /// Coupon, items, and the lists that trackers take: one entry per item, joined by `separator`.
-pub(super) fn goods(put: &mut impl FnMut(&str, Value), settings: &Settings, event: &Event, refund: Option<&Refunding>, currency: Option<Currency>) {
+pub(super) fn goods(name: &str, settings: &Settings, event: &Event, refund: Option<&Refunding>, currency: Option<Currency>) -> Value {
     let needed: &Needed = &settings.needed;
-    let null = serde_json::Value::Null;
-    put("coupon", from_json("coupon", told(event, refund, "coupon").unwrap_or(&null), needed));
-    let items = told(event, refund, "items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
-    let number = |item: &serde_json::Value, key: &str| match item.get(key) {
-        Some(serde_json::Value::Number(number)) => decimal(&number.to_string()),
-        Some(serde_json::Value::String(text)) => decimal(text),
-        _ => None,
+    let plain = |key: &str| from_json(key, told(event, refund, key).unwrap_or(&serde_json::Value::Null), needed);
+    let items = told(event, refund, "items").and_then(|items| items.as_array()).map_or(&[][..], Vec::as_slice);
+    let list = |of: &dyn Fn(&serde_json::Value) -> String| {
+        if items.is_empty() { missing(name, needed) } else { items.iter().map(of).collect::<Vec<_>>().join(&settings.separator).into() }
     };
-    let list = |name: &str, of: &dyn Fn(&serde_json::Value) -> String| {
-        if items.is_empty() { missing(name, needed) } else { Value::from(items.iter().map(of).collect::<Vec<_>>().join(&settings.separator)) }
-    };
-    put(
-        "items_sku",
-        list("items_sku", &|item| item.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default()),
-    );
-    put("items_qty", list("items_qty", &|item| number(item, "quantity").unwrap_or(Decimal::ONE).normalize().to_string()));
-    put(
-        "items_amount",
-        list("items_amount", &|item| {
+    match name {
+        "items" => from_json("items", &serde_json::Value::Array(items.to_vec()), needed),
+        "items_sku" => list(&|item| item.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default()),
+        "items_qty" => list(&|item| number(item, "quantity").unwrap_or(Decimal::ONE).normalize().to_string()),
+        "items_amount" => list(&|item| {
             let price = number(item, "price").unwrap_or_default();
             currency.map_or_else(|| price.to_string(), |currency| fixed(price, currency.exponent()))
         }),
-    );
-    let counted = items.iter().try_fold(Decimal::ZERO, |sum, item| sum.checked_add(number(item, "quantity").unwrap_or(Decimal::ONE)));
-    let quantity = counted.filter(|_| !items.is_empty()).map(|sum| Num::plain(sum.normalize().to_string()));
-    put("quantity", quantity.unwrap_or_else(|| from_json("quantity", told(event, refund, "quantity").unwrap_or(&null), needed)));
-    put("items", from_json("items", &serde_json::Value::Array(items), needed));
+        "quantity" if !items.is_empty() => {
+            let sum = items.iter().try_fold(Decimal::ZERO, |sum, item| sum.checked_add(number(item, "quantity").unwrap_or(Decimal::ONE)));
+            sum.map_or_else(|| plain("quantity"), |sum| Num::plain(sum.normalize().to_string()))
+        }
+        _ => plain(name),
+    }
+}
+
+fn number(item: &serde_json::Value, key: &str) -> Option<Decimal> {
+    match item.get(key)? {
+        serde_json::Value::Number(number) => decimal(&number.to_string()),
+        serde_json::Value::String(text) => decimal(text),
+        _ => None,
+    }
 }

@@ -80,3 +80,10 @@ pub(in super::super) const PERSONAL: [&str; 19] = [
     "birthday",
     "gender",
 ];
+
+/// The macros behind dotted names, each once.
+pub(in super::super) fn named(paths: impl IntoIterator<Item = String>) -> Vec<&'static str> {
+    let paths: Vec<String> = paths.into_iter().collect();
+    let asked = |macros: &&str| paths.iter().any(|path| path.split('.').next() == Some(*macros));
+    KNOWN.into_iter().filter(asked).collect()
+}
