@@ -52,7 +52,7 @@ async fn compare(receiver: SocketAddr, in_flight: usize, time: Duration) -> Resu
         println!("bare client  {}", line.await?);
         let line = measure(in_flight, time, || {
             let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-            let sending = ours.send(Request { method: Method::Post, url: url.clone(), headers, body: BODY.to_vec() }, Duration::from_secs(6));
+            let sending = ours.send(Request { headers, body: BODY.to_vec(), ..Request::new(Method::Post, url.clone()) }, Duration::from_secs(6));
             async move { Ok(sending.await?.status) }
         });
         println!("Transport    {}", line.await?);

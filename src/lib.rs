@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -48,6 +48,7 @@ pub mod books;
 pub mod click;
 pub mod command;
 pub mod delivery;
+pub mod grant;
 pub mod marks;
 pub mod outcome;
 pub mod request;

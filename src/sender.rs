@@ -486,6 +486,7 @@ impl Sender {
                 let (outcome, maybe_arrived) = match error {
                     SendError::NotSent(why) => (Outcome::retry(why.as_str()), false),
                     SendError::MaybeSent(why) => (Outcome::retry(why.as_str()), true),
+                    SendError::NoToken { why, fix } => (Outcome::halted(why, fix), false),
                     SendError::Unsendable(why) => (Outcome::Rejected { why: why.clone() }, false),
                 };
                 (vec![outcome; deliveries.len()], None, maybe_arrived)

@@ -92,7 +92,7 @@ fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
             report.ok(format!("configuration {}: {} destinations", config.file.display(), config.destinations.len()));
             config.warnings.iter().for_each(|warning| report.add("warning", warning, None));
             for to in &config.destinations {
-                let warnings = to.platform.warnings(&to.kinds);
+                let warnings = to.platform.warnings(&to.kinds, jiff::Timestamp::now());
                 warnings.into_iter().for_each(|warning| report.add("warning", format!("destination {}: {warning}", to.name), None));
             }
             Some(config)

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     books::{Receipt, State},
-    delivery::{RefundShape, Resend},
-    destination::Destination,
+    delivery::{Delivery, RefundShape, Resend},
+    destination::{Destination, RetryPolicy},
     event::Kind,
     marks::{AttemptRow, Marks, Move, PendingRow, Waiting},
     outcome::Outcome,
@@ -211,7 +211,7 @@ impl Desk {
     pub fn settle(&mut self, to: &Destination, answered: Answered<'_>, jitter: f64, now: Instant) {
         let Answered { sent, outcome, reached, maybe_arrived, status, took } = answered;
         let seq = sent.seq;
-        let resend = to.platform.facts().resend;
+        let resend = to.platform.resend(sent.delivery.event.kind);
         if self.book.item(seq).is_none() {
             return; // Recorded already, by a commit whose answer was lost.
         }
@@ -225,7 +225,8 @@ impl Desk {
                 self.receipt(to, sent, answer);
                 self.finish_all(sent, State::Accepted, None, status, took, now);
             }
-            Outcome::Rejected { why } => self.finish_all(sent, State::Dead, Some(why), status, took, now),
+            // A single one that was to be split is what was wrong with its request.
+            Outcome::Rejected { why } | Outcome::Split { why } => self.finish_all(sent, State::Dead, Some(why), status, took, now),
             Outcome::Retry { why, .. } if maybe_arrived && resend == Resend::Never => {
                 let why = format!("{why}; it may have arrived, and the platform counts every request");
                 self.finish_all(sent, State::Unknown, Some(why), status, took, now);
@@ -234,7 +235,7 @@ impl Desk {
                 let tries = self.book.item(seq).map_or(1, |item| item.tries);
                 let age = Timestamp::now().duration_since(sent.delivery.event.occurred_at);
                 let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
-                match retry::next(tries, &to.retry, age, after, jitter) {
+                match retry::next(tries, &within(to, &sent.delivery), age, after, jitter) {
                     retry::Verdict::GiveUp(reason) => self.finish_all(sent, State::Dead, Some(format!("{why}; {reason}")), status, took, now),
                     retry::Verdict::After(wait) => {
                         if reached {
@@ -287,6 +288,13 @@ impl Desk {
             self.batch.marks.receipts.insert(sent.delivery.event.id, frozen(sent, answer));
         }
     }
+}
+
+/// The destination's retry rule, ended where the platform does not take the event any more.
+fn within(to: &Destination, delivery: &Delivery) -> RetryPolicy {
+    let lasts = to.platform.expires(delivery).map(|expires| expires.duration_since(delivery.event.occurred_at));
+    let lasts = lasts.map_or(Duration::MAX, |lasts| if lasts.is_negative() { Duration::ZERO } else { lasts.unsigned_abs() });
+    RetryPolicy { give_up_after: to.retry.give_up_after.min(lasts), ..to.retry }
 }
 
 fn frozen(sent: &Sent, answer: Option<serde_json::Value>) -> Receipt {

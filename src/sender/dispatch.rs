@@ -101,7 +101,8 @@ impl Sender {
             }
         }
         for prepared in self.prepare(desk, sends, now) {
-            if self.to.platform.facts().resend == Resend::Never {
+            let counts = |sent: &Sent| self.to.platform.resend(sent.delivery.event.kind) == Resend::Never;
+            if prepared.batch.iter().any(counts) {
                 self.announce(desk, prepared, now);
             } else {
                 self.launch(desk, prepared, now);
