@@ -11,6 +11,8 @@ pub mod person;
 
 pub mod postback;
 
+pub mod awin;
+pub mod google_data_manager;
 pub mod meta;
 
 use std::{
@@ -75,6 +77,10 @@ platforms! {
     Postback = "postback", postback::Settings;
     /// Meta Conversions API.
     Meta = "meta", meta::Settings;
+    /// Google Data Manager API, for Google Ads.
+    GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Awin Conversion API and validation API.
+    Awin = "awin", awin::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -106,7 +106,9 @@ fn every_problem_is_reported_with_line_key_and_fix() {
         "/t/test.toml:3: database.pol: there is no such key (did you mean pool?)\n\
          /t/test.toml:6: daemon.settle: a duration with a unit is needed here: \"10s\" (d, h, m, s, ms)\n\
          /t/test.toml:7: daemon.poll: 2s is not between 1ms and 1s\n\
-         /t/test.toml:10: destination.d.platform: there is no platform \"postbak\"; known: postback"
+         /t/test.toml:10: destination.d.platform: there is no platform \"postbak\" (did you mean postback?); known: "
+            .to_owned()
+            + &crate::platform::Settings::KNOWN.join(", ")
     );
 }
 
