@@ -5,8 +5,11 @@
 //! flight, one of each kind at a time, so that neither waits for the other.
 
 pub mod book;
+mod confirm;
 mod desk;
 mod dispatch;
+mod gather;
+mod split;
 mod wire;
 
 use std::{
@@ -24,6 +27,7 @@ use self::{
     book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
+    gather::Gather,
     wire::{Back, Wire},
 };
 use crate::{
@@ -89,6 +93,8 @@ pub struct Sender {
     stash: Vec<Back>,
     /// No request before this: the rate limit or the fence said so.
     gate: Option<Instant>,
+    /// How long what is ready has waited to share a request.
+    gather: Gather,
     /// What a former process left in doubt.
     former: Former,
     transport: Arc<dyn Transport>,
@@ -132,6 +138,9 @@ struct Works {
     judged: Work<Judged>,
     written: Work<()>,
     writing: Option<(Batch, Move)>,
+    heard: Work<confirm::Words>,
+    /// No question of what became of accepted deliveries before this.
+    ask_at: Option<Instant>,
     /// Nothing to read before this.
     read_again: Option<Instant>,
 }
@@ -140,7 +149,17 @@ impl Sender {
     /// A destination that has sent nothing yet.
     pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Self {
         let breaker = Breaker::new(to.limits);
-        Self { to, limit, breaker, wire: Wire::default(), stash: Vec::new(), gate: None, former: Former::default(), transport }
+        Self {
+            to,
+            limit,
+            breaker,
+            wire: Wire::default(),
+            stash: Vec::new(),
+            gate: None,
+            gather: Gather::default(),
+            former: Former::default(),
+            transport,
+        }
     }
 
     /// Runs until it is stopped and drained.
@@ -299,6 +318,10 @@ impl Sender {
             if drain_until.is_none() && !reloading {
                 self.read(desk, works, now);
                 self.judge(desk, works, now);
+                if works.heard.is_none() && works.ask_at.is_none_or(|at| now >= at) {
+                    works.heard = self.ask(desk);
+                    works.ask_at = Some(now + confirm::LOOK_EVERY);
+                }
             }
             let full = desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
             desk.spill(&self.to, self.breaker.state(now) == "closed", full, now);
@@ -333,16 +356,18 @@ impl Sender {
                 judged = done(&mut works.judged) => self.dispatch(desk, judged?, Instant::now()),
                 // 5. More of the stream.
                 page = done(&mut works.page) => self.take_in(desk, works, page?, Instant::now()),
-                // 6. The stream grew.
+                // 6. What platforms say of what they took before.
+                words = done(&mut works.heard) => self.heard(desk, words?, Instant::now()),
+                // 7. The stream grew.
                 _ = grown.changed() => works.read_again = None,
-                // 7. A person changed something.
+                // 8. A person changed something.
                 () = control.reload.notified() => reloading = true,
-                // 8. No more requests; what is in flight may end.
+                // 9. No more requests; what is in flight may end.
                 () = control.stop.cancelled(), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + control.drain);
                     desk.stopped = true;
                 }
-                // 9. Something is due.
+                // 10. Something is due.
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
@@ -358,6 +383,7 @@ impl Sender {
             desk.first_mark.filter(|_| works.written.is_none()).map(|first| first + GATHER),
             self.breaker.next(now).filter(|_| ready),
             self.gate.filter(|gate| ready && *gate > now),
+            self.gather.due(self.to.platform.facts().batch_wait).filter(|due| ready && *due > now),
         ];
         candidates.into_iter().flatten().fold(later, Instant::min).max(now)
     }
@@ -460,6 +486,7 @@ impl Sender {
         for (seq, fate) in batch.fates {
             desk.book.apply(seq, fate);
         }
+        batch.wakes.iter().for_each(|lane| desk.book.unpark(lane));
         for prepared in batch.launches {
             self.launch_announced(desk, prepared, now);
         }
@@ -480,7 +507,7 @@ impl Sender {
             return;
         }
         let deliveries: Vec<_> = back.batch.iter().map(|sent| sent.delivery.clone()).collect();
-        let (outcomes, status, maybe_arrived) = match &back.reply {
+        let (mut outcomes, status, maybe_arrived) = match &back.reply {
             Ok(reply) => (self.to.platform.outcome(&deliveries, reply, jiff::Timestamp::now()), Some(i32::from(reply.status)), true),
             Err(error) => {
                 let (outcome, maybe_arrived) = match error {
@@ -492,9 +519,16 @@ impl Sender {
                 (vec![outcome; deliveries.len()], None, maybe_arrived)
             }
         };
+        // An adapter that forgets one must not leave it hanging.
+        outcomes.resize(deliveries.len(), Outcome::retry("the adapter gave no verdict"));
         if let Some(ticket) = back.ticket.take() {
             self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
+        // What was sent again is no part of this answer any more, also when it is looked at again in a later session.
+        outcomes = match &back.verdicts {
+            Some(left) => left.clone(),
+            None => self.split(desk, &mut back, outcomes, now),
+        };
         let reached = maybe_arrived;
         // These say that the request was not taken; nothing else does. A 503 without a time may come from a gateway.
         let refused = |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some();
@@ -507,7 +541,9 @@ impl Sender {
             let answered = Answered { sent, outcome, reached, maybe_arrived, status, took: back.took };
             desk.settle(&self.to, answered, rand::random(), now);
         }
-        desk.batch.backs.push(back);
+        if !back.batch.is_empty() {
+            desk.batch.backs.push(back);
+        }
     }
 
     fn tell_breaker(&mut self, ticket: Ticket, signal: Signal, now: Instant) {
@@ -519,9 +555,10 @@ impl Sender {
     }
 }
 
-/// How far a destination's horizon leads its position.
+/// How far a destination's horizon leads its position: four times what may be in flight.
 pub fn ahead(to: &Destination) -> i64 {
-    i64::try_from(to.limits.in_flight).unwrap_or(i64::MAX).saturating_mul(4).clamp(16, 1_024)
+    let deliveries = to.limits.in_flight.saturating_mul(to.platform.facts().batch_max);
+    i64::try_from(deliveries).unwrap_or(i64::MAX).saturating_mul(4).clamp(16, 1_024)
 }
 
 impl Sender {
@@ -535,7 +572,12 @@ impl Sender {
         if room == 0 {
             return;
         }
-        let fronts = desk.book.take(room, desk.horizon);
+        let facts = self.to.platform.facts();
+        let most = facts.batch_max.min(WINDOW / 2);
+        if !self.gather.may_begin(desk.book.ready(most, desk.horizon), most, &facts, now) {
+            return;
+        }
+        let fronts = desk.book.take(room.saturating_mul(facts.batch_max), desk.horizon);
         if fronts.is_empty() {
             return;
         }

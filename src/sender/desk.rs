@@ -37,6 +37,8 @@ pub struct Batch {
     pub fates: Vec<(i64, Fate)>,
     /// Requests that may go on the wire then: at-most-once deliveries.
     pub launches: Vec<Prepared>,
+    /// Lanes in which something may wait for what is written.
+    pub wakes: Vec<Arc<str>>,
     /// Answers that these rows record; kept until then, because they are facts and not cache.
     pub backs: Vec<Back>,
 }
@@ -180,9 +182,8 @@ impl Desk {
 
     /// An entry waits for a person or for its purchase's confirmation.
     pub fn park(&mut self, seq: i64, reason: String, now: Instant) {
-        if self.book.item(seq).is_some_and(|item| item.row != Some(Waiting::Parked)) {
-            self.give_row(seq, Waiting::Parked, None, Some(reason), now);
-        }
+        // Also where it has a row already, because it stood behind another: what it waits for now is something else.
+        self.give_row(seq, Waiting::Parked, None, Some(reason), now);
         self.batch.fates.push((seq, Fate::Parked));
         self.touch(now);
     }
@@ -224,6 +225,7 @@ impl Desk {
             Outcome::Accepted { answer } => {
                 self.receipt(to, sent, answer);
                 self.finish_all(sent, State::Accepted, None, status, took, now);
+                self.ask_later(to, sent);
             }
             // A single one that was to be split is what was wrong with its request.
             Outcome::Rejected { why } | Outcome::Split { why } => self.finish_all(sent, State::Dead, Some(why), status, took, now),
@@ -271,6 +273,17 @@ impl Desk {
             self.finish(*seq, state, words, None, None, now);
         }
         self.finish(sent.seq, state, reason, status, took, now);
+    }
+
+    /// When the platform's last word is asked for. What it covers is settled by the one that covers it and asked for by nobody.
+    fn ask_later(&mut self, to: &Destination, sent: &Sent) {
+        for seq in &sent.covers {
+            self.batch.marks.pending.insert(*seq, None);
+        }
+        let first = to.platform.facts().confirm.and_then(|confirm| SignedDuration::try_from(confirm.first).ok());
+        if let (Some(first), Some(Some(row))) = (first, self.batch.marks.pending.get_mut(&sent.seq)) {
+            row.next_at = Timestamp::now().saturating_add(first).ok();
+        }
     }
 
     fn retry_row(&mut self, seq: i64, why: &str, status: Option<i32>, took: Option<Duration>) {
