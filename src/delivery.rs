@@ -112,6 +112,8 @@ pub struct Facts {
     pub bytes_max: usize,
     /// How long a batch that is not full waits for more; zero: not at all.
     pub batch_wait: Duration,
+    /// Requests a second, unless `per_second` says otherwise; `None`: the platform states none.
+    pub per_second: Option<u32>,
     /// How refunds are told.
     pub refund: RefundShape,
     /// Resend safety; what differs by kind is in [`crate::platform::Adapter::resend`].
@@ -130,6 +132,7 @@ impl Facts {
         batch_max: 1,
         bytes_max: usize::MAX,
         batch_wait: Duration::ZERO,
+        per_second: None,
         refund: RefundShape::None,
         resend: Resend::Never,
         accepted_is_enough: true,

@@ -2,8 +2,9 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items.
+//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms.
 
+pub mod form;
 pub mod goods;
 mod keys;
 pub mod names;

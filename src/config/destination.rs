@@ -43,7 +43,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
     let was = table.text("was");
     let basis = table.choice("value", &BASES);
     let hold = table.duration("hold", Duration::ZERO, Duration::ZERO..=30 * DAY);
-    let limits = limits(table);
+    let mut limits = limits(table);
     let credential = table.text("credential");
     let route =
         Route { proxy: table.secret("proxy", table.doc.mode).or_else(|| http.proxy.clone()), ca: table.file("ca").or_else(|| http.ca.clone()) };
@@ -69,6 +69,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         );
     }
     let (mut platform, basis, digest, secrets) = settings(table, &platform?, mode, basis)?;
+    limits.per_second = limits.per_second.or(platform.facts().per_second);
     // Sending live where "test" is asked for would cost money.
     if mode == Mode::Test
         && let Err(error) = platform.test_mode()

@@ -48,8 +48,6 @@ struct Slot {
     token: Option<(Secret, Instant)>,
     /// What the platform gave instead of the configured one.
     refresh: Option<Secret>,
-    /// Whether the file was looked at.
-    read: bool,
 }
 
 impl std::fmt::Debug for Slot {
@@ -94,14 +92,25 @@ impl Tokens {
         {
             return Ok(Given { token: token.clone(), fresh: false });
         }
-        if !std::mem::replace(&mut slot.read, true) {
-            slot.refresh = self.file(&id).and_then(|path| read(&path));
+        let mut refused = None;
+        let mut body = None;
+        for rotated in self.candidates(&grant, &id, &slot) {
+            match fetch(&grant, rotated.as_ref(), &*via, deadline).await {
+                Ok(found) => {
+                    body = Some((found, rotated));
+                    break;
+                }
+                Err(dead @ SendError::NoToken { .. }) => refused = refused.or(Some(dead)),
+                Err(error) => return Err(error),
+            }
         }
-        let reply = via.send(ask(&grant, slot.refresh.as_ref())?, deadline).await.map_err(not_sent)?;
-        let body = reply.json().unwrap_or_default();
+        let Some((body, shown)) = body else {
+            return Err(refused.unwrap_or_else(|| SendError::NotSent("no access token was asked for".into())));
+        };
         let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let Some(token) = text("access_token").filter(|_| (200..=299).contains(&reply.status)) else { return Err(refused(&grant, &reply, &body)) };
-        if let Some(new) = text("refresh_token").filter(|new| current(&grant, &slot).is_some_and(|have| have != *new)) {
+        let token = text("access_token").unwrap_or_default();
+        slot.refresh.clone_from(&shown);
+        if let Some(new) = text("refresh_token").filter(|new| current(&grant, shown.as_ref()).is_some_and(|have| have != *new)) {
             self.keep(&grant, &id, new);
             slot.refresh = Some(Secret::new("rotated refresh token", new));
         }
@@ -112,6 +121,22 @@ impl Tokens {
         let token = Secret::new("access token", token);
         slot.token = Some((token.clone(), until));
         Ok(Given { token, fresh: true })
+    }
+
+    /// What may be shown, the newest first: what this process was given, what another wrote down, what is configured (`None`). A file
+    /// that was restored, or a command that ran beside the daemon, must not make a credential look dead.
+    fn candidates(&self, grant: &Grant, id: &str, slot: &Slot) -> Vec<Option<Secret>> {
+        if !matches!(grant.means, Means::Refresh { .. }) {
+            return vec![None];
+        }
+        let written = self.file(id).and_then(|path| read(&path));
+        let mut found: Vec<Option<Secret>> = Vec::new();
+        for candidate in slot.refresh.clone().map(Some).into_iter().chain(written.map(Some)).chain([None]) {
+            if !found.iter().any(|have| current(grant, have.as_ref()) == current(grant, candidate.as_ref())) {
+                found.push(candidate);
+            }
+        }
+        found
     }
 
     /// It was refused before its time; unless another has been fetched meanwhile.
@@ -139,10 +164,18 @@ impl Tokens {
     }
 }
 
-/// What is shown as the refresh token now.
-fn current<'a>(grant: &'a Grant, slot: &'a Slot) -> Option<&'a str> {
+/// What is shown as the refresh token.
+fn current<'a>(grant: &'a Grant, rotated: Option<&'a Secret>) -> Option<&'a str> {
     let Means::Refresh { refresh_token, .. } = &grant.means else { return None };
-    Some(slot.refresh.as_ref().unwrap_or(refresh_token).reveal())
+    Some(rotated.unwrap_or(refresh_token).reveal())
+}
+
+/// One request for a token; its answer holds one.
+async fn fetch(grant: &Grant, rotated: Option<&Secret>, via: &dyn Transport, deadline: Duration) -> Result<Value, SendError> {
+    let reply = via.send(ask(grant, rotated)?, deadline).await.map_err(not_sent)?;
+    let body = reply.json().unwrap_or_default();
+    let token = body.get("access_token").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    if token && (200..=299).contains(&reply.status) { Ok(body) } else { Err(refused(grant, &reply, &body)) }
 }
 
 fn read(path: &Path) -> Option<Secret> {

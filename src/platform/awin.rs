@@ -40,8 +40,9 @@ impl Adapter for Settings {
     fn facts(&self) -> Facts {
         Facts {
             batch_max: if self.api_key.is_some() { self.batch } else { 1 },
-            // conversion-api: not more often than each 10 seconds; 20 calls a minute in all.
+            // conversion-api: not more often than each 10 seconds; 20 calls a minute in all, which full batches alone could exceed.
             batch_wait: if self.api_key.is_some() { self.batch_wait } else { Duration::ZERO },
+            per_second: Some(1),
             refund: if self.validation_token.is_some() { RefundShape::Restate } else { RefundShape::None },
             resend: if self.resend { Resend::Safe } else { Resend::Never },
             confirm: self.validation_token.as_ref().map(|_| CONFIRM),

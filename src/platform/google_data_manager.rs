@@ -34,6 +34,8 @@ use crate::{
 const BATCH_MAX: usize = 2_000;
 /// limits: destinations of one request.
 const DESTINATIONS_MAX: usize = 10;
+/// limits: 300 requests a minute for a cloud project.
+const PER_SECOND: u32 = 5;
 /// Unverified: how soon after a request it pays to ask; the API keeps the answer for about 50 days.
 const CONFIRM: Confirm = Confirm { first: Duration::from_secs(1_800), every: Duration::from_secs(1_800), until: Duration::from_secs(3 * 86_400) };
 
@@ -42,6 +44,7 @@ impl Adapter for Settings {
         Facts {
             batch_max: self.batch,
             batch_wait: self.batch_wait,
+            per_second: Some(PER_SECOND),
             refund: RefundShape::Restate,
             resend: Resend::Safe,
             // What was accepted and then not processed would be made a new conversion by its adjustment.

@@ -203,24 +203,50 @@ pub(in crate::platform) fn clear_warning(base: &str) -> Option<String> {
     in_clear(base).then(|| "base_url is not https: secrets and personal data cross the network in clear".to_owned())
 }
 
-/// `oauth = { client_id, client_secret, refresh_token }`, or `service_account = SECRET` (the JSON key file), for one scope.
-pub(in crate::platform) fn grant(table: &Table, token_url: &str, scope: &str, resolve: Resolve<'_>) -> Parsed<Arc<Grant>> {
+/// `oauth = { client_id, client_secret, refresh_token }`; `scope` where the platform wants it told with every refresh.
+pub(in crate::platform) fn refresh_grant(table: &Table, token_url: &str, scope: Option<&str>, resolve: Resolve<'_>) -> Parsed<Arc<Grant>> {
+    const SHAPE: &str = "oauth = { client_id = \"..\", client_secret = SECRET, refresh_token = SECRET }";
     let token_url = base_url(table, "token_url", token_url)?;
-    let means = match (table.get("oauth"), table.get("service_account")) {
-        (Some(Value::Table(oauth)), None) => {
-            only(oauth, "oauth", &["client_id", "client_secret", "refresh_token"])?;
-            let client_id = text_at(oauth, "client_id", "oauth.client_id")?.filter(|id| !id.is_empty());
-            let Some(client_id) = client_id else { return wrong("oauth.client_id", "it is missing") };
-            let client_secret = oauth.get("client_secret").map(|value| secret(value, "oauth.client_secret", resolve)).transpose()?;
-            let refresh_token = secret(field(oauth, "refresh_token", "oauth")?, "oauth.refresh_token", resolve)?;
-            Means::Refresh { client_id: client_id.to_owned(), client_secret, refresh_token, scope: None }
-        }
-        (None, Some(value)) => Means::ServiceAccount { key_file: secret(value, "service_account", resolve)?, scope: scope.to_owned() },
-        (Some(_), None) => {
-            return wrong("oauth", "a table is expected: oauth = { client_id = \"..\", client_secret = SECRET, refresh_token = SECRET }");
-        }
-        (Some(_), Some(_)) => return wrong("oauth", "either oauth or service_account, not both"),
-        (None, None) => return wrong("oauth", "oauth = { client_id, client_secret, refresh_token } or service_account = SECRET is missing"),
+    let oauth = match table.get("oauth") {
+        Some(Value::Table(oauth)) => oauth,
+        Some(_) => return wrong("oauth", format!("a table is expected: {SHAPE}")),
+        None => return wrong("oauth", format!("it is missing: {SHAPE}")),
     };
+    only(oauth, "oauth", &["client_id", "client_secret", "refresh_token"])?;
+    let client_id = client_id(oauth, "oauth.client_id")?;
+    let client_secret = oauth.get("client_secret").map(|value| secret(value, "oauth.client_secret", resolve)).transpose()?;
+    let refresh_token = secret(field(oauth, "refresh_token", "oauth")?, "oauth.refresh_token", resolve)?;
+    Ok(Arc::new(Grant { token_url, means: Means::Refresh { client_id, client_secret, refresh_token, scope: scope.map(str::to_owned) } }))
+}
+
+/// `oauth` as above, or `service_account = SECRET` (the JSON key file), for one scope of Google's.
+pub(in crate::platform) fn google_grant(table: &Table, scope: &str, resolve: Resolve<'_>) -> Parsed<Arc<Grant>> {
+    const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
+    let Some(value) = table.get("service_account") else { return refresh_grant(table, TOKEN_URL, None, resolve) };
+    if table.contains_key("oauth") {
+        return wrong("oauth", "either oauth or service_account, not both");
+    }
+    let token_url = base_url(table, "token_url", TOKEN_URL)?;
+    let means = Means::ServiceAccount { key_file: secret(value, "service_account", resolve)?, scope: scope.to_owned() };
     Ok(Arc::new(Grant { token_url, means }))
+}
+
+/// `oauth = { client_id, client_secret }`: client credentials.
+#[allow(dead_code, reason = "for adapters to come")]
+pub(in crate::platform) fn client_grant(table: &Table, token_url: &str, scope: Option<&str>, resolve: Resolve<'_>) -> Parsed<Arc<Grant>> {
+    let token_url = base_url(table, "token_url", token_url)?;
+    let Some(Value::Table(oauth)) = table.get("oauth") else {
+        return wrong("oauth", "it is missing: oauth = { client_id = \"..\", client_secret = SECRET }");
+    };
+    only(oauth, "oauth", &["client_id", "client_secret"])?;
+    let client_id = client_id(oauth, "oauth.client_id")?;
+    let client_secret = secret(field(oauth, "client_secret", "oauth")?, "oauth.client_secret", resolve)?;
+    Ok(Arc::new(Grant { token_url, means: Means::Client { client_id, client_secret, scope: scope.map(str::to_owned) } }))
+}
+
+fn client_id(oauth: &Table, path: &str) -> Parsed<String> {
+    match text_at(oauth, "client_id", path)?.filter(|id| !id.is_empty()) {
+        Some(id) => Ok(id.to_owned()),
+        None => wrong(path, "it is missing"),
+    }
 }

@@ -108,6 +108,22 @@ async fn a_rotated_refresh_token_is_used_from_then_on_and_survives_the_process()
 }
 
 #[tokio::test]
+async fn a_rotated_token_that_is_refused_gives_way_to_what_another_process_wrote_and_to_the_configured_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let rotating = (200, r#"{"access_token": "a", "refresh_token": "second", "expires_in": 0}"#);
+    let dead = (400, r#"{"error": "invalid_grant"}"#);
+    let script = Script::of([rotating, FINE, dead, TOKEN, FINE]);
+    let grant = grant("configured");
+    let (room, _) = room(&script, Some(directory.path()));
+    room.send(get(&grant), DEADLINE).await.unwrap();
+    let file = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(file, "third").unwrap();
+    room.send(get(&grant), DEADLINE).await.unwrap();
+    let shown: Vec<String> = script.seen().iter().filter_map(|(_, _, body)| Some(body.rsplit_once("&refresh_token=")?.1.to_owned())).collect();
+    assert_eq!(shown, ["configured", "second", "third"]);
+}
+
+#[tokio::test]
 async fn a_dead_credential_says_which_secret_to_renew() {
     let script = Script::of([(400, r#"{"error": "invalid_grant", "error_description": "Token has been expired or revoked."}"#)]);
     let (room, _) = room(&script, None);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Refusal,
+        form::Pairs,
         goods::{self, Item},
         person,
     },
@@ -14,8 +15,7 @@ use crate::{
     delivery::Delivery,
     event::Object,
     money::{self, Currency},
-    request::{Method, Request},
-    template::place::encode,
+    request::Request,
 };
 
 /// conversion-api: longer ones are cut, and two orders could become one.
@@ -127,23 +127,14 @@ fn order(to: &Settings, delivery: &Delivery) -> Result<Value, Refusal> {
 /// direct-s2s: `sread.php`, parameters in the order of Awin's page.
 pub(super) fn pixel(to: &Settings, delivery: &Delivery) -> Result<Request, Refusal> {
     let sale = Sale::of(to, delivery)?;
-    let mut query = vec![
-        ("tt".to_owned(), "ss".to_owned()),
-        ("tv".into(), "2".into()),
-        ("merchant".into(), to.advertiser.clone()),
-        ("amount".into(), sale.amount.clone()),
-        ("ch".into(), to.channel.clone()),
-        ("parts".into(), format!("{}:{}", sale.group, sale.amount)),
-        ("vc".into(), sale.voucher),
-        ("cr".into(), sale.currency.to_string()),
-        ("ref".into(), sale.reference.clone()),
-    ];
-    if let Some(acquisition) = sale.acquisition {
-        query.push(("customeracquisition".into(), acquisition.into()));
+    let mut query = Pairs::default();
+    query.put("tt", "ss").put("tv", "2").put("merchant", &to.advertiser).put("amount", &sale.amount).put("ch", &to.channel);
+    query.put("parts", format!("{}:{}", sale.group, sale.amount)).put("vc", sale.voucher).put("cr", sale.currency.as_str());
+    query.put("ref", &sale.reference).put_some("customeracquisition", sale.acquisition);
+    query.put("testmode", if to.test { "1" } else { "0" }).put("cks", sale.awc.unwrap_or_default());
+    for (number, value) in &to.custom {
+        query.put(format!("p{number}"), value);
     }
-    query.push(("testmode".into(), if to.test { "1" } else { "0" }.into()));
-    query.push(("cks".into(), sale.awc.unwrap_or_default()));
-    query.extend(to.custom.iter().map(|(key, value)| (format!("p{key}"), value.clone())));
     for (index, (id, item)) in sale.items.iter().enumerate() {
         let price = money::major(item.price.unwrap_or_default(), sale.currency);
         let (advertiser, quantity) = (&to.advertiser, goods::pieces(item.quantity));
@@ -151,8 +142,7 @@ pub(super) fn pixel(to: &Settings, delivery: &Delivery) -> Result<Request, Refus
         let category = item.category.as_deref().unwrap_or_default();
         let [reference, product, name, group, category] = [&sale.reference, id, name, sale.group, category].map(field);
         let row = format!("AW:P|{advertiser}|{reference}|{product}|{name}|{price}|{quantity}|{product}|{group}|{category}");
-        query.push((format!("bd[{index}]"), row));
+        query.put(format!("bd[{index}]"), row);
     }
-    let query: Vec<String> = query.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
-    Ok(Request::new(Method::Get, format!("{}/sread.php?{}", to.pixel_url, query.join("&"))))
+    Ok(query.get(&format!("{}/sread.php", to.pixel_url)))
 }

@@ -64,7 +64,6 @@ const KEYS: [&str; 19] = [
     "batch",
     "batch_wait",
 ];
-const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
 /// Event: `eventSource`.
 const SOURCES: [&str; 6] = ["WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"];
@@ -96,7 +95,7 @@ impl Settings {
             account: keys::digits(table, "account", "1234567890")?,
             login_account: table.contains_key("login_account").then(|| keys::digits(table, "login_account", "9876543210")).transpose()?,
             actions,
-            grant: keys::grant(table, TOKEN_URL, SCOPE, resolve)?,
+            grant: keys::google_grant(table, SCOPE, resolve)?,
             project: table.contains_key("project").then(|| keys::path_part(table, "project", "my-project-1")).transpose()?,
             base_url: keys::base_url(table, "base_url", "https://datamanager.googleapis.com")?,
             event_source: keys::choice(table, "event_source", "WEB", &SOURCES.map(|source| (source, source)))?,
