@@ -5,7 +5,7 @@
 -- this one is durable, so is everything that it read.
 with me as (
   update postback.ingest
-     set snap = $3, win = $4, page_id = $5, last_seq = last_seq + $6, last_at = greatest(last_at, clock_timestamp()), checked = clock_timestamp()
+     set snap = $3, win = $4, page_id = $5, last_seq = last_seq + $6, last_at = greatest(last_at, clock_timestamp())
    where epoch = $1 and last_seq = $2 and set_config('synchronous_commit', 'on', true) is not null
   returning last_at),
 log as (

@@ -51,6 +51,24 @@ table command  -- rights: daemon=arwd/owner owner=arwdDxt/owner
 
 sequence command_id_seq  -- rights: 
 
+table daemon with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/owner
+  id bigint not null generated always as identity  -- rights: reader=r/owner
+  instance text not null  -- rights: reader=r/owner
+  machine text not null
+  pid integer not null
+  started bigint not null
+  backend integer not null
+  backend_start timestamp with time zone not null
+  fence_ms integer not null
+  began timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
+  checked timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
+  released timestamp with time zone  -- rights: reader=r/owner
+  daemon_pkey PRIMARY KEY (id)
+
+sequence daemon_id_seq  -- rights: 
+
+sequence epoch_seq  -- rights: daemon=rU/owner owner=rwU/owner
+
 table event with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=rd/owner owner=arwdDxt/owner
   txid xid8 not null default pg_current_xact_id()  -- rights: daemon=w/owner reader=r/owner
   id bigint not null default nextval('event_seq'::regclass)  -- rights: reader=r/owner
@@ -72,7 +90,8 @@ table ingest with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/ow
   last_at timestamp with time zone not null default '-infinity'::timestamp with time zone
   epoch bigint not null default 0
   owner text
-  checked timestamp with time zone
+  daemon bigint
+  acted bigint not null default 0
   ingest_only_row_check CHECK (only_row)
   ingest_pkey PRIMARY KEY (only_row)
 
@@ -124,6 +143,8 @@ table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/
   halted text
   settings text
   at timestamp with time zone not null default now()
+  daemon bigint
+  deadline_ms integer
 
 table receipt  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   destination text not null

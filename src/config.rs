@@ -58,6 +58,8 @@ pub struct Config {
 pub struct Daemon {
     /// Who this is: the host's name, unless several run on one host.
     pub instance: String,
+    /// The destinations that this daemon works; `None`: all, as long as it is the one that reads the shop's commits.
+    pub destinations: Option<Vec<String>>,
     /// An event is sent when it was ingested that long ago.
     pub settle: Duration,
     /// What ends a wait for commits.
@@ -72,6 +74,13 @@ pub struct Daemon {
     pub drain: Duration,
     /// How long personal data and finished rows are kept.
     pub retention: Duration,
+}
+
+impl Daemon {
+    /// Whether a destination is this daemon's.
+    pub fn works(&self, destination: &str) -> bool {
+        self.destinations.as_ref().is_none_or(|mine| mine.iter().any(|name| name == destination))
+    }
 }
 
 /// `wake`.
@@ -177,6 +186,10 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     let (destinations, fingerprints): (Vec<Destination>, Vec<String>) = read.unzip();
     let fingerprints = destinations.iter().map(|to| Arc::clone(&to.name)).zip(fingerprints).collect();
     destination::relations(&tables, &destinations);
+    for name in daemon.destinations.iter().flatten().filter(|name| !tables.iter().any(|(there, _)| there == *name)) {
+        let hint = crate::words::hint(name, tables.iter().map(|(there, _)| there.as_str()));
+        root.section("daemon").problem("destinations", format!("there is no [destination.{name}]{hint}"));
+    }
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
@@ -213,6 +226,7 @@ fn daemon(table: Section<'_>) -> Daemon {
     const DAY: Duration = Duration::from_secs(86_400);
     let daemon = Daemon {
         instance: table.text("instance").unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        destinations: table.texts("destinations"),
         settle: table.duration("settle", 10 * S, Duration::ZERO..=3600 * S),
         wake: table.choice("wake", &[("poll", Wake::Poll), ("listen", Wake::Listen)]).unwrap_or_default(),
         poll: table.duration("poll", 5 * MS, MS..=S),

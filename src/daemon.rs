@@ -1,8 +1,9 @@
 //! The composition root: takes the lock, runs both loops for as long as it is held, begins again when it is lost, stops in two
 //! phases.
 
+mod fleet;
+
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,15 +15,20 @@ use tokio::{
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use self::fleet::Fleet;
 use crate::{
     clock::{Fence, since_boot},
     config::{Config, Wake},
-    destination::Destination,
-    http::{self, HttpError},
+    follow,
+    http::HttpError,
     ingest::{self, Pace},
-    limit::Limits,
-    outbox::{DbError, connect, connect::ConnectError, listen, maintain, owner, reconnect, schema},
-    sender::{Control, Sender},
+    outbox::{
+        DbError, connect,
+        connect::ConnectError,
+        listen, maintain,
+        owner::{Keeper, Reading},
+        reconnect, schema,
+    },
     session::Session,
 };
 
@@ -66,7 +72,8 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     while !signals.stop.is_cancelled() {
         fleet.apply(&config).await?;
         let began = Instant::now();
-        let ended = serve(&mut config, &mut signals, &sessions, &mut fleet).await;
+        // On the heap: it holds both loops.
+        let ended = Box::pin(serve(&mut config, &mut signals, &sessions, &mut fleet)).await;
         sessions.send_replace(None);
         // Only what has worked for a while is worth a quick retry; what fails at once would fail at once again.
         if began.elapsed() > WORKED {
@@ -110,49 +117,61 @@ impl From<ConnectError> for Ended {
     }
 }
 
-/// One session, from waiting for the lock to losing or releasing it.
+/// One session, from waiting for the locks to losing or releasing them.
 async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
-    let (lock, _) = connect::connect(&config.database, "owner").await?;
+    let (lock, closed) = connect::connect(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
         schema::SchemaError::Database(lost) => Ended::Database(lost),
         verdict => Ended::Fatal(verdict.into()),
     })?;
-    owner::prepare(&lock).await?;
+    let keeper = Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?;
+    let Some((reading, last_seq)) = take_place(&keeper, config, signals, fleet).await? else { return Ok(()) };
+    let fence = Fence::new(config.daemon.fence);
+    let sent_at = since_boot();
+    keeper.prove().await?;
+    fence.prove(sent_at);
+    let pool = connect::pool(&config.database, config.database.pool)?;
+    let (db, _) = connect::connect(&config.database, "ingest").await?;
+    db.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
+    let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
+    sessions.send_replace(Some(Arc::clone(&session)));
+    let cut = closed.abort_handle();
+    let ended = hold(config, signals, &session, fleet, closed, (reading, db)).await;
+    if ended.is_ok() {
+        // Phase two of a stop: destinations drain on a session that is still good.
+        fleet.drain(&session).await;
+        session.keeper.release().await?;
+    }
+    session.fence.close();
+    session.lost.cancel();
+    // A destination that sits out may hold the session for a while yet; its locks must be free for the next one at once.
+    cut.abort();
+    ended
+}
+
+/// Waits until this process is the one that reads the shop's commits, unless it is one of several that share the destinations:
+/// those begin at once, whoever reads. `None`: told to stop meanwhile.
+async fn take_place(keeper: &Keeper, config: &mut Config, signals: &mut Signals, fleet: &mut Fleet) -> Result<Option<(Option<Reading>, i64)>, Ended> {
     let mut told = false;
-    while !owner::try_lock(&lock).await? {
+    loop {
+        if let Some(reading) = keeper.take_reading().await? {
+            return Ok(Some((Some(reading), reading.last_seq)));
+        }
+        if config.daemon.destinations.is_some() {
+            return Ok(Some((None, keeper.last_seq().await?)));
+        }
         if !std::mem::replace(&mut told, true) {
             tracing::info!("standing by: another daemon holds the lock of this database");
         }
         tokio::select! {
-            () = signals.stop.cancelled() => return Ok(()),
+            () = signals.stop.cancelled() => return Ok(None),
             Some(new) = signals.reload.recv() => { *config = new; fleet.apply(config).await.map_err(Ended::Fatal)?; }
             () = tokio::time::sleep(TRY_EVERY) => {}
         }
+        // Others see that somebody stands by.
+        keeper.prove().await?;
     }
-    let sent_at = since_boot();
-    let (epoch, last_seq) = owner::begin(&lock, &config.daemon.instance).await?;
-    let fence = Fence::new(config.daemon.fence);
-    fence.prove(sent_at);
-    let pool = connect::pool(&config.database, config.database.pool)?;
-    let (reading, _) = connect::connect(&config.database, "ingest").await?;
-    reading.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
-    // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
-    if let Err(error) = schema::wake(&reading, config.daemon.wake == Wake::Listen).await {
-        tracing::warn!(error = %error, "NOTIFY could not be switched; polling goes on");
-    }
-    let session = Session::new(epoch, pool, fence, config.daemon.settle, last_seq);
-    tracing::info!(epoch, last_seq, "owner of the outbox");
-    sessions.send_replace(Some(Arc::clone(&session)));
-    let ended = hold(config, signals, &session, fleet, &lock, reading).await;
-    if ended.is_ok() {
-        // Phase two of a stop: destinations drain on a session that is still good.
-        fleet.drain(&session, &lock).await;
-        owner::release(&lock, epoch).await?;
-    }
-    session.fence.close();
-    session.lost.cancel();
-    ended
 }
 
 /// Both loops, the proof of ownership, LISTEN and reloads, until one of them ends.
@@ -161,25 +180,45 @@ async fn hold(
     signals: &mut Signals,
     session: &Arc<Session>,
     fleet: &mut Fleet,
-    lock: &Client,
-    reading: Client,
+    closed: JoinHandle<()>,
+    (reading, mut db): (Option<Reading>, Client),
 ) -> Result<(), Ended> {
     let woken = Arc::new(Notify::new());
     let mut helpers = JoinSet::new();
-    if config.daemon.wake == Wake::Listen {
+    let listening = config.daemon.wake == Wake::Listen;
+    if listening {
         helpers.spawn(listen::run(config.database.clone(), Arc::clone(&woken), session.lost.clone()));
     }
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
-    let ingesting = ingest::run(session, reading, pace, &woken, move || reloads.all(), &stop);
     let retention = config.daemon.retention;
+    let reads = async {
+        let reading = match reading {
+            Some(reading) => reading,
+            None => match follow::run(session, &db, pace, || reloads.all(), &stop).await? {
+                Some(reading) => reading,
+                None => return Ok(()),
+            },
+        };
+        let Reading { epoch, last_seq } = reading;
+        tracing::info!(epoch, last_seq, "owner of the outbox");
+        // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
+        if let Err(error) = schema::wake(&db, listening).await {
+            tracing::warn!(error = %error, "NOTIFY could not be switched; polling goes on");
+        }
+        tokio::select! {
+            biased;
+            read = ingest::run(session, epoch, &mut db, pace, &woken, || reloads.all(), &stop) => read,
+            lost = maintain::run(session, retention) => Err(lost),
+        }
+    };
     let working = async {
         tokio::select! {
             biased;
             () = session.lost.cancelled() => Err(DbError::SessionOver),
-            lost = prove(session, lock) => Err(lost),
-            read = ingesting => read,
-            lost = maintain::run(session, retention) => Err(lost),
+            _ = closed => Err(DbError::LockLost),
+            lost = prove(session) => Err(lost),
+            read = reads => read,
         }
     };
     tokio::pin!(working);
@@ -206,132 +245,14 @@ async fn hold(
 }
 
 /// Proves ownership every second and keeps the fence open; returns why it could not.
-async fn prove(session: &Session, lock: &Client) -> DbError {
+async fn prove(session: &Session) -> DbError {
     loop {
         let sent_at = since_boot();
-        match tokio::time::timeout(PROVE_EVERY * 3, owner::prove(lock, session.epoch)).await {
+        match tokio::time::timeout(PROVE_EVERY * 3, session.keeper.prove()).await {
             Ok(Ok(())) => session.fence.prove(sent_at),
             Ok(Err(error)) => return error,
             Err(_) => return DbError::Unexpected("no answer to the proof of ownership within 3 s".into()),
         }
         tokio::time::sleep(PROVE_EVERY).await;
-    }
-}
-
-/// The destinations' tasks.
-struct Fleet {
-    sessions: watch::Receiver<Option<Arc<Session>>>,
-    stop: CancellationToken,
-    drain: Duration,
-    limits: Limits,
-    tokens: Arc<http::token::Tokens>,
-    running: HashMap<Arc<str>, Running>,
-    /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
-    leaving: Vec<Running>,
-    reloads: Reloads,
-}
-
-struct Running {
-    destination: Arc<Destination>,
-    fingerprint: String,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-/// Tells every destination to read its rows again.
-#[derive(Clone, Default)]
-struct Reloads(Arc<std::sync::Mutex<HashMap<Arc<str>, Arc<Notify>>>>);
-
-impl Reloads {
-    fn all(&self) {
-        let reloads = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        reloads.values().for_each(|reload| reload.notify_one());
-    }
-
-    fn of(&self, name: &Arc<str>) -> Arc<Notify> {
-        let mut reloads = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(reloads.entry(Arc::clone(name)).or_default())
-    }
-}
-
-impl Fleet {
-    fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) -> Self {
-        Self {
-            sessions: sessions.subscribe(),
-            stop: stop.clone(),
-            drain: Duration::from_secs(10),
-            limits: Limits::default(),
-            tokens: Arc::new(http::token::Tokens::of_service()),
-            running: HashMap::new(),
-            leaving: Vec::new(),
-            reloads: Reloads::default(),
-        }
-    }
-
-    fn reloads(&self) -> Reloads {
-        self.reloads.clone()
-    }
-
-    /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
-    /// drained first, so that nothing is sent twice.
-    async fn apply(&mut self, config: &Config) -> Result<(), Error> {
-        let wanted: Vec<Arc<Destination>> = config.destinations.clone();
-        // Every client is made before anything is stopped: a bad one leaves all as it was.
-        let mut clients = HashMap::new();
-        for to in &wanted {
-            let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
-            clients.insert(Arc::clone(&to.name), http::token::Authorized::new(Arc::new(client), &self.tokens));
-        }
-        self.drain = config.daemon.drain;
-        self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
-        let same = |running: &Running, to: &Destination| running.fingerprint == config.fingerprint(&to.name);
-        let gone: Vec<Arc<str>> = self
-            .running
-            .iter()
-            .filter(|(name, running)| !wanted.iter().any(|to| to.name == **name && same(running, to)))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        self.leaving.extend(gone.iter().filter_map(|name| self.running.remove(name)));
-        self.leaving.iter().for_each(|running| running.stop.cancel());
-        while let Some(running) = self.leaving.last_mut() {
-            if (&mut running.task).await.is_err() {
-                tracing::error!(destination = %running.destination.name, "destination task failed while it was stopped");
-            }
-            self.leaving.pop();
-        }
-        for to in wanted {
-            if self.running.contains_key(&to.name) {
-                continue;
-            }
-            let Some(client) = clients.remove(&to.name) else { continue };
-            let stop = self.stop.child_token();
-            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
-            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
-            let task = tokio::spawn(sender.run(control));
-            let fingerprint = config.fingerprint(&to.name).to_owned();
-            self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
-        }
-        Ok(())
-    }
-
-    /// Waits for the destinations to drain, proving ownership meanwhile so that their last marks count.
-    async fn drain(&mut self, session: &Session, lock: &Client) {
-        let tasks: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
-        let all = async {
-            for running in tasks {
-                let _ = running.task.await;
-            }
-        };
-        tokio::select! {
-            () = all => {}
-            lost = prove(session, lock) => tracing::warn!(error = %lost, "lost the database while draining"),
-        }
-    }
-
-    async fn stop(&mut self) {
-        for (_, running) in self.running.drain() {
-            running.stop.cancel();
-            let _ = running.task.await;
-        }
     }
 }

@@ -5,13 +5,14 @@
 //! that a kept-alive connection could not begin because the platform had closed it: the client hands it to the next
 //! connection, and may, because not a byte of it was written.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use percent_encoding::percent_decode_str;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
+    clock::since_boot,
     destination::{Limits, Route},
     outcome::{Reply, SendError},
     request::{Method, Request},
@@ -101,20 +102,39 @@ impl Client {
 impl Transport for Client {
     fn send(&self, request: Request, deadline: Duration) -> Sending {
         let client = self.clone();
+        // From here on, and not from when the task comes to run: whoever takes over waits that long and no longer.
+        let until = since_boot() + deadline;
         Box::pin(async move {
             let (request, place) = prepare(request)?;
+            if since_boot() >= until {
+                return Err(SendError::NotSent(format!("the request to {place} was not begun within {deadline:?}")));
+            }
             let exchange = async {
                 let failed = |error| failure::of(&error, &place, client.without_roots);
                 let response = client.http.execute(request).await.map_err(failed)?;
                 read(response).await.map_err(|error| failure::in_answer(&error, &place))
             };
-            match tokio::time::timeout(deadline, exchange).await {
-                Ok(result) => result,
+            match by(until, deadline, exchange).await {
+                Some(result) => result,
                 // By then the request may be anywhere.
-                Err(_) => Err(SendError::MaybeSent(format!("no complete answer from {place} within {deadline:?}"))),
+                None => Err(SendError::MaybeSent(format!("no complete answer from {place} within {deadline:?}"))),
             }
         })
     }
+}
+
+/// Runs a future until `until` since boot, `deadline` from now at most; `None`: time is up. Time is looked at before the future
+/// is: a process that was stopped or a machine that slept must not write on where it left off when it comes back.
+async fn by<T>(until: Duration, deadline: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let (alarm, mut future) = (tokio::time::sleep(deadline), std::pin::pin!(future));
+    tokio::pin!(alarm);
+    std::future::poll_fn(|context| {
+        if alarm.as_mut().poll(context).is_ready() || since_boot() >= until {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 /// Only http and https proxies, with user and password where the URL has them.

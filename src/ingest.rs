@@ -37,32 +37,33 @@ const HEAL_EVERY: Duration = Duration::from_secs(1);
 /// Reads until the session is lost or a stop is asked for.
 pub async fn run(
     session: &Session,
-    mut db: Client,
+    epoch: i64,
+    db: &mut Client,
     pace: Pace,
     woken: &Notify,
     on_command: impl Fn(),
     stop: &CancellationToken,
 ) -> Result<(), DbError> {
-    let mut reader = Reader::load(&db, session.epoch).await?;
+    let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
     let (mut commands_at, mut heal_at) = (Instant::now(), Instant::now());
     loop {
-        let page = reader.read(&db).await?;
+        let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
-                take_in(&mut reader, &db, &page).await?;
+                take_in(&mut reader, db, &page).await?;
                 session.grew(reader.last_seq);
                 active = now;
                 more = page.more;
             }
-            Some(page) => reader.commit(&db, &page, &Changes::default()).await?,
+            Some(page) => reader.commit(db, &page, &Changes::default()).await?,
             None => {}
         }
         if now >= commands_at {
             commands_at = now + COMMANDS_EVERY;
-            for (id, what) in command::waiting(&db).await? {
-                let answer = command::execute(&mut db, &mut reader, id, &what).await?;
+            for (id, what) in command::waiting(db).await? {
+                let answer = command::execute(db, &mut reader, id, &what).await?;
                 tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
                 session.grew(reader.last_seq);
                 on_command();
@@ -70,7 +71,7 @@ pub async fn run(
         }
         if now >= heal_at {
             heal_at = now + HEAL_EVERY;
-            for (name, said, failed) in crate::outbox::schema::heal(&db).await? {
+            for (name, said, failed) in crate::outbox::schema::heal(db).await? {
                 tracing::warn!(trigger = %name, said, failed, "an attached table changed: its trigger was made anew and what it could not say was said");
             }
         }

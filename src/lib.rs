@@ -23,8 +23,8 @@
 //!
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
-//! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `telemetry` | `config` `ingest` `sender` `session` `settle` `preview` `daemon` `cli` |
+//! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `sender` `session` `settle` `preview` `daemon` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -70,12 +70,14 @@ pub mod retry_after;
 
 pub mod clock;
 pub mod http;
+pub mod process;
 
 pub mod outbox;
 
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod follow;
 pub mod ingest;
 pub mod preview;
 pub mod sender;

@@ -47,6 +47,9 @@ pub enum DbError {
     /// Another task of the session found that it is over.
     #[error("the session ended; everything is read again from the tables")]
     SessionOver,
+    /// The session that holds the locks ended: the server or somebody there ended it, or the network.
+    #[error("the session that holds the owner's locks was closed; they are taken again")]
+    LockLost,
     /// The server is a standby.
     #[error("the server is a standby in recovery; its snapshots hide running transactions, so nothing is read there")]
     Standby,

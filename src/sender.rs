@@ -47,6 +47,8 @@ const WINDOW: usize = 500;
 /// Marks are written together for so long, unless there are many or nothing else is going on.
 const GATHER: Duration = Duration::from_millis(8);
 const GATHER_MAX: usize = 200;
+/// How often a destination that another daemon works is tried for.
+const TRY_EVERY: Duration = Duration::from_millis(500);
 /// A destination whose rows the database refuses is tried again after this.
 const SIT_OUT: Duration = Duration::from_secs(10);
 /// A write under way at the end of a drain gets so much longer.
@@ -58,7 +60,7 @@ const POSITION_LAG: Duration = Duration::from_secs(1);
 /// it is on the wire, in the stash, or recorded.
 #[derive(Debug, Default)]
 struct Former {
-    /// The session after which nobody else can have been at work; `None`: none yet.
+    /// This process's last claim; when the position knows another one, somebody else was at work.
     epoch: Option<i64>,
     /// Entries up to here.
     up_to: i64,
@@ -120,7 +122,8 @@ async fn leave(desk: &Desk, destination: &str) -> Result<(), DbError> {
     let db = desk.session.pool.get().await?;
     // What was done out of order lies behind the position, and its attempts are looked for up to the horizon.
     let place = Move { horizon: desk.book.position().max(desk.highest_done), ..desk.next_move(0) };
-    crate::outbox::complete::complete(&db, destination, place, &Marks::default()).await
+    crate::outbox::complete::complete(&db, destination, place, &Marks::default()).await?;
+    position::leave(&db, destination, desk.epoch).await
 }
 
 /// Whether everything that this answers is in the book, or was passed before it was read.
@@ -210,8 +213,42 @@ impl Sender {
 
     /// Serves one session. `Ok(true)`: stopped and drained; `Ok(false)`: read everything again.
     async fn serve(&mut self, session: &Arc<Session>, control: &Control) -> Result<bool, DbError> {
+        // A former name's history is taken over, and nobody may be working it meanwhile.
+        let names: Vec<Arc<str>> = self.to.was.as_deref().map(Arc::from).into_iter().chain([Arc::clone(&self.to.name)]).collect();
+        let mut epoch = None;
+        for name in &names {
+            epoch = self.take(session, control, name).await?;
+        }
+        let Some(epoch) = epoch else { return Ok(true) };
+        let served = self.serve_as(session, epoch, control).await;
+        if matches!(served, Ok(true)) {
+            session.keeper.give_back(&self.to.name).await?;
+        }
+        served
+    }
+
+    /// Waits until nobody else works a destination; `None`: told to stop meanwhile.
+    async fn take(&mut self, session: &Arc<Session>, control: &Control, name: &Arc<str>) -> Result<Option<i64>, DbError> {
+        let mut told = false;
+        loop {
+            if let Some(epoch) = session.keeper.take(name).await? {
+                return Ok(Some(epoch));
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(destination = %name, "standing by: another daemon works this destination");
+            }
+            tokio::select! {
+                () = session.lost.cancelled() => return Err(DbError::SessionOver),
+                () = control.stop.cancelled() => return Ok(None),
+                back = self.wire.next() => self.stash.push(back),
+                () = tokio::time::sleep(TRY_EVERY) => {}
+            }
+        }
+    }
+
+    async fn serve_as(&mut self, session: &Arc<Session>, epoch: i64, control: &Control) -> Result<bool, DbError> {
         let mut grown = session.watch();
-        let mut desk = self.open(session).await?;
+        let mut desk = self.open(session, epoch).await?;
         let mut works = Works::default();
         let result = self.work(&mut desk, &mut works, &mut grown, control).await;
         // Answers whose marks are not known to be durable stay facts.
@@ -222,7 +259,7 @@ impl Sender {
         result
     }
 
-    async fn open(&mut self, session: &Arc<Session>) -> Result<Desk, DbError> {
+    async fn open(&mut self, session: &Arc<Session>, epoch: i64) -> Result<Desk, DbError> {
         let mut db = session.pool.get().await?;
         let start = match self.to.start {
             Start::Now => None,
@@ -236,11 +273,17 @@ impl Sender {
             ahead: ahead(&self.to),
             settings: &self.to.digest,
             settle: session.settling.settle(),
+            deadline: self.to.limits.deadline,
         };
-        let claimed = position::claim(&mut db, session.epoch, &wanted).await?;
+        let claimed = position::claim(&mut db, &session.keeper, epoch, &wanted).await?;
+        if let Some(was) = &self.to.was {
+            session.keeper.give_back(&was.as_str().into()).await?;
+        }
         let now = Instant::now();
         let mut desk = Desk {
             session: Arc::clone(session),
+            epoch,
+            begins: now + claimed.wait,
             seq: claimed.seq,
             horizon: claimed.horizon,
             stopped: claimed.paused || claimed.halted.is_some(),
@@ -255,7 +298,7 @@ impl Sender {
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
         drop(db);
-        self.remember_former(session.epoch, &claimed, &rows);
+        self.remember_former(epoch, &claimed, &rows);
         for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             desk.book.add(Item {
@@ -282,10 +325,12 @@ impl Sender {
 
     /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
     fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[position::OpenRow]) {
-        if self.former.epoch.replace(epoch).is_some_and(|last| epoch <= last + 1) {
+        if self.former.epoch.replace(epoch) == Some(claimed.old_epoch) {
             return;
         }
-        let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= jiff::Timestamp::now());
+        // A former owner that may still be at work may begin with what becomes due meanwhile.
+        let by = jiff::Timestamp::now().saturating_add(claimed.wait).unwrap_or(jiff::Timestamp::MAX);
+        let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
         let rows = rows.iter().filter(|open| claimed.crashed && due(&open.row)).map(|open| open.row.seq);
         self.former.rows.extend(rows);
         self.former.up_to = self.former.up_to.max(claimed.maybe);
@@ -323,7 +368,7 @@ impl Sender {
                     works.ask_at = Some(now + confirm::LOOK_EVERY);
                 }
             }
-            let full = desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
+            let full = now >= desk.begins && desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
             desk.spill(&self.to, self.breaker.state(now) == "closed", full, now);
             self.write(desk, works, now);
             let quiet = works.judged.is_none() && works.written.is_none() && desk.batch.marks.is_empty() && desk.batch.fates.is_empty();
@@ -384,6 +429,7 @@ impl Sender {
             self.breaker.next(now).filter(|_| ready),
             self.gate.filter(|gate| ready && *gate > now),
             self.gather.due(self.to.platform.facts().batch_wait).filter(|due| ready && *due > now),
+            Some(desk.begins).filter(|begins| ready && *begins > now),
         ];
         candidates.into_iter().flatten().fold(later, Instant::min).max(now)
     }
@@ -564,7 +610,7 @@ pub fn ahead(to: &Destination) -> i64 {
 impl Sender {
     /// Takes ready fronts and starts reading their facts.
     fn judge(&mut self, desk: &mut Desk, works: &mut Works, now: Instant) {
-        if works.judged.is_some() || desk.stopped || self.gate.is_some_and(|gate| now < gate) {
+        if works.judged.is_some() || desk.stopped || now < desk.begins || self.gate.is_some_and(|gate| now < gate) {
             return;
         }
         self.gate = None;

@@ -1,4 +1,5 @@
-//! One owner's session: from taking the lock to losing it. Everything cached belongs to a session and dies with it.
+//! One session of this process with the database: from taking its locks to losing them. Everything cached belongs to a session
+//! and dies with it.
 
 use std::{
     sync::Arc,
@@ -9,13 +10,17 @@ use deadpool_postgres::Pool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Fence, outbox::stream::Cache, settle::Settling};
+use crate::{
+    clock::Fence,
+    outbox::{owner::Keeper, stream::Cache},
+    settle::Settling,
+};
 
 /// What all tasks of a session share.
 #[derive(Debug)]
 pub struct Session {
-    /// Raised by every session; every write is guarded by it.
-    pub epoch: i64,
+    /// Holds the locks.
+    pub keeper: Keeper,
     /// A handful of connections for all destinations.
     pub pool: Pool,
     /// Open while ownership was proved a moment ago.
@@ -31,9 +36,9 @@ pub struct Session {
 
 impl Session {
     /// A session that finds the stream at `last_seq`.
-    pub fn new(epoch: i64, pool: Pool, fence: Fence, settle: Duration, last_seq: i64) -> Arc<Self> {
+    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64) -> Arc<Self> {
         Arc::new(Self {
-            epoch,
+            keeper,
             pool,
             fence,
             settling: Settling::new(settle, last_seq, Instant::now()),

@@ -9,6 +9,7 @@ mod harness;
 mod isolation;
 mod said;
 mod sending;
+mod takeover;
 mod visibility;
 
 // Inside the shop's database.

@@ -8,7 +8,11 @@ use tokio_postgres::{Client, types::Type};
 use super::{Common, Exit, Failure};
 use crate::{
     command::{Answer, Command, Selection},
-    outbox::{command, connect, ingest::Reader, owner},
+    outbox::{
+        command, connect,
+        ingest::Reader,
+        owner::{self, Keeper, Reading},
+    },
 };
 
 /// How an action is asked for.
@@ -99,16 +103,19 @@ async fn answer(db: &Client, id: i64) -> Result<Option<Answer>, Failure> {
 /// Carries out what is in the queue when no daemon holds the lock; false: one does. The lock and a new epoch make this
 /// process the owner meanwhile: a daemon that starts now waits, and one that came back late is fenced.
 async fn alone(common: &Common) -> Result<bool, Failure> {
-    let mut db = connect::connect(&common.database()?, "command").await?.0;
-    if !owner::try_lock(&db).await? {
+    let database = common.database()?;
+    let mut db = connect::connect(&database, "command").await?.0;
+    if !owner::is_free(&db).await? {
         return Ok(false);
     }
-    let (epoch, _) = owner::begin(&db, "postbackd command").await?;
+    // It sends nothing: nobody has to wait for it.
+    let keeper = Keeper::introduce(connect::connect(&database, "owner").await?.0, "postbackd command", Duration::ZERO).await?;
+    let Some(Reading { epoch, .. }) = keeper.take_reading().await? else { return Ok(false) };
     let mut reader = Reader::load(&db, epoch).await?;
     for (id, what) in command::waiting(&db).await? {
         command::execute(&mut db, &mut reader, id, &what).await?;
     }
-    owner::release(&db, epoch).await?;
+    keeper.release().await?;
     Ok(true)
 }
 

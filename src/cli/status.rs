@@ -45,12 +45,19 @@ pub(super) async fn status(common: &Common) -> Result<Exit, Failure> {
 }
 
 fn text(report: &Report<'_>) -> String {
-    let Status { now, last_seq, unread, unread_since, owner, owned, epoch, checked, trouble, destinations } = report.status;
+    let Status { now, last_seq, unread, unread_since, owner, owned, epoch, daemons, trouble, destinations } = report.status;
+    let since = daemons.iter().find(|there| there.reads).map(|there| there.since);
     let mut text = match (owned, owner) {
-        (true, owner) => format!("owner      {} (epoch {epoch}, since {} ago)\n", owner.as_deref().unwrap_or("a command"), ago(*checked, *now)),
+        (true, owner) => format!("owner      {} (epoch {epoch}, since {} ago)\n", owner.as_deref().unwrap_or("a command"), ago(since, *now)),
         (false, Some(owner)) => format!("owner      nobody; {owner} went away without releasing it: is a daemon running?\n"),
         (false, None) => "owner      nobody: no daemon is running\n".to_owned(),
     };
+    for there in daemons.iter().filter(|there| !there.reads) {
+        text += &match there.destinations.as_slice() {
+            [] => format!("standby    {} (checked {} ago)\n", there.instance, ago(Some(there.checked), *now)),
+            works => format!("sender     {} works {}\n", there.instance, works.join(", ")),
+        };
+    }
     text += &match unread {
         0 => format!("stream     {last_seq}, everything committed is read\n"),
         10_000.. => format!("stream     {last_seq}, more than 10000 events unread, the oldest {} old\n", ago(*unread_since, *now)),
@@ -109,8 +116,11 @@ fn remark(there: &Standing, report: &Report<'_>) -> String {
     if there.paused {
         return format!("paused: postbackd resume {}", there.destination);
     }
+    if there.worked {
+        return String::new();
+    }
     if report.unconfigured.as_ref().is_some_and(|names| names.contains(&there.destination.as_str())) {
         return "unconfigured: loses nothing until retention".to_owned();
     }
-    String::new()
+    "no daemon works it now".to_owned()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    destination::{Mode, Start},
+    destination::{Basis, Mode, Start},
     event::Kind,
 };
 
@@ -189,6 +189,21 @@ fn a_destination_as_it_is_meant() {
     assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
     assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
     assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
+}
+
+#[test]
+fn platforms_have_defaults_and_test_modes_of_their_own() {
+    let of = |keys: &str| parse(&format!("{DATABASE}[destination.d]\n{keys}"));
+    let one = |keys: &str| of(keys).expect(keys).destinations.remove(0);
+    const AWIN: &str = "platform = \"awin\"\nadvertiser = 1\n";
+    const META: &str = "platform = \"meta\"\ndataset = 1\naccess_token = \"t\"\n";
+    let net = Basis { without_tax: true, without_shipping: true };
+    assert_eq!((one(AWIN).basis, one(&format!("{AWIN}value = \"gross\"")).basis, one(META).basis), (net, Basis::default(), Basis::default()));
+    assert_eq!((one(AWIN).limits.per_second, one(&format!("{AWIN}per_second = 9")).limits.per_second), (Some(1), Some(9)));
+    assert_ne!(one(AWIN).digest, one(&format!("{AWIN}value = \"gross\"")).digest);
+    let problems = of(&format!("{META}mode = \"test\"")).expect_err("no code").to_string();
+    assert!(problems.contains("destination.d.test_event_code") && problems.contains("Events Manager"), "{problems}");
+    assert_eq!(one(&format!("{META}mode = \"test\"\ntest_event_code = \"T1\"")).mode, Mode::Test);
 }
 
 #[test]

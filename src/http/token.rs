@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::{Sending, Transport};
 use crate::{
+    clock::since_boot,
     grant::{Grant, Means},
     outcome::{Reply, SendError, quote},
     request::{Method, Request},
@@ -267,8 +268,9 @@ impl Transport for Authorized {
     fn send(&self, mut request: Request, deadline: Duration) -> Sending {
         let Some(grant) = request.grant.take() else { return self.inner.send(request, deadline) };
         let (inner, tokens) = (Arc::clone(&self.inner), Arc::clone(&self.tokens));
+        // As in the client: from the call on, on the clock that goes on while a machine sleeps.
+        let until = since_boot() + deadline;
         Box::pin(async move {
-            let began = Instant::now();
             // A task of its own: whoever gives up waiting must not take an answer with him that holds the next refresh token.
             let giving = tokio::spawn(Arc::clone(&tokens).give(Arc::clone(&grant), Arc::clone(&inner), deadline));
             let given = match tokio::time::timeout(deadline, giving).await {
@@ -277,7 +279,7 @@ impl Transport for Authorized {
                 Err(_) => return Err(SendError::NotSent(format!("no access token for {} within {deadline:?}", grant.secret().name()))),
             };
             request.headers.push(("Authorization".into(), format!("Bearer {}", given.token.reveal())));
-            let left = deadline.saturating_sub(began.elapsed());
+            let left = until.saturating_sub(since_boot());
             if left.is_zero() {
                 return Err(SendError::NotSent("fetching an access token took all of the time".into()));
             }

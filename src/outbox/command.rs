@@ -27,10 +27,10 @@ pub async fn execute(db: &mut Client, reader: &mut Reader, id: i64, what: &str) 
     let text = serde_json::to_string(&answer).map_err(|error| DbError::Unexpected(error.to_string()))?;
     let sql = "update postback.command set answer = $2::jsonb, answered = clock_timestamp() where id = $1";
     tx.query_typed(sql, &[(&id, Type::INT8), (&text, Type::TEXT)]).await?;
-    if added > 0 {
-        let sql = "update postback.ingest set last_seq = last_seq + $1, last_at = greatest(last_at, clock_timestamp())";
-        tx.query_typed(sql, &[(&added, Type::INT8)]).await?;
-    }
+    // Other daemons that work destinations look at `acted`.
+    let sql = "update postback.ingest set acted = greatest(acted, $2), last_seq = last_seq + $1,
+                      last_at = case when $1 > 0 then greatest(last_at, clock_timestamp()) else last_at end";
+    tx.query_typed(sql, &[(&added, Type::INT8), (&id, Type::INT8)]).await?;
     tx.commit().await?;
     reader.last_seq += added;
     Ok(answer)

@@ -34,12 +34,27 @@ pub struct Status {
     pub owned: bool,
     /// Raised by every session of an owner.
     pub epoch: i64,
-    /// When the owner began or released it.
-    pub checked: Option<Timestamp>,
+    /// Sessions of daemons that proved a moment ago that they are there: owner, standby, and those that only send.
+    pub daemons: Vec<Present>,
     /// Open rows of trouble.
     pub trouble: i64,
     /// By name.
     pub destinations: Vec<Standing>,
+}
+
+/// A daemon that is there.
+#[derive(Debug, Serialize)]
+pub struct Present {
+    /// `[daemon] instance`.
+    pub instance: String,
+    /// When its session began.
+    pub since: Timestamp,
+    /// When it last proved that it is there.
+    pub checked: Timestamp,
+    /// Reads the shop's commits.
+    pub reads: bool,
+    /// Destinations that it works.
+    pub destinations: Vec<String>,
 }
 
 /// How far one destination is.
@@ -75,12 +90,14 @@ pub struct Standing {
     pub paused: bool,
     /// Why nobody can deliver there, and what to do.
     pub halted: Option<String>,
+    /// A daemon that is there works it.
+    pub worked: bool,
 }
 
 /// Everything at a glance.
 pub async fn status(db: &Client) -> Result<Status, DbError> {
     let sql = "
-      select clock_timestamp(), i.last_seq, i.owner, i.epoch, i.checked,
+      select clock_timestamp(), i.last_seq, i.owner, i.epoch,
              exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.classid::bigint = 1885501284 and l.objid::bigint = 1
                         and l.objsubid = 2 and l.granted and l.database = (select oid from pg_catalog.pg_database where datname = current_database())),
              u.n, u.since
@@ -90,29 +107,40 @@ pub async fn status(db: &Client) -> Result<Status, DbError> {
                 where (i.snap is null or e.txid >= pg_snapshot_xmin(i.snap::pg_snapshot) and not pg_visible_in_snapshot(e.txid, i.snap::pg_snapshot))
                   and not (i.win is not null and e.id <= i.page_id and pg_visible_in_snapshot(e.txid, i.win::pg_snapshot))
                 limit 10000) x) u";
-    let (head, standings, trouble) = tokio::try_join!(db.query_typed(sql, &[]), db.query_typed(STANDINGS, &[]), async {
-        db.query_typed("select count(*) from postback.trouble where done is null", &[]).await
-    })?;
+    let trouble = "select count(*) from postback.trouble where done is null";
+    let (head, standings, daemons, trouble) =
+        tokio::try_join!(db.query_typed(sql, &[]), db.query_typed(STANDINGS, &[]), db.query_typed(DAEMONS, &[]), db.query_typed(trouble, &[]))?;
     let row = head.first().ok_or_else(|| DbError::Unexpected("postback.ingest is empty; run \"postbackd schema upgrade\"".into()))?;
     Ok(Status {
         now: row.get(0),
         last_seq: row.get(1),
         owner: row.get(2),
         epoch: row.get(3),
-        checked: row.try_get(4).unwrap_or(None),
-        owned: row.get(5),
-        unread: row.get(6),
-        unread_since: row.try_get(7).unwrap_or(None),
+        daemons: daemons.iter().map(present).collect(),
+        owned: row.get(4),
+        unread: row.get(5),
+        unread_since: row.try_get(6).unwrap_or(None),
         trouble: trouble[0].get(0),
         destinations: standings.iter().map(standing).collect(),
     })
+}
+
+/// A session proves itself every second, and the server ends it after 5 s of silence.
+const DAEMONS: &str = "
+  select d.instance, d.began, d.checked, exists (select from postback.ingest i where i.daemon = d.id),
+         array(select p.destination from postback.position p where p.daemon = d.id order by 1)
+    from postback.daemon d where d.released is null and d.checked > clock_timestamp() - interval '6 s' order by 4 desc, 2";
+
+fn present(row: &tokio_postgres::Row) -> Present {
+    Present { instance: row.get(0), since: row.get(1), checked: row.get(2), reads: row.get(3), destinations: row.get(4) }
 }
 
 /// Attempts carry no index on their time: those of the last 50,000 entries of the stream are found by their events.
 const STANDINGS: &str = "
   select p.destination, p.seq, i.last_seq - p.seq + coalesce(w.open, 0), coalesce(w.retrying, 0), coalesce(w.held, 0), coalesce(w.parked, 0),
          coalesce(w.sending, 0), coalesce(w.accepted, 0), coalesce(w.dead, 0), coalesce(w.unknown, 0), coalesce(a.delivered, 0), coalesce(a.skipped, 0),
-         least(w.oldest, (select l.at from postback.log l where l.seq = p.seq + 1)), p.paused, p.halted
+         least(w.oldest, (select l.at from postback.log l where l.seq = p.seq + 1)), p.paused, p.halted,
+         exists (select from postback.daemon d where d.id = p.daemon and d.released is null and d.checked > clock_timestamp() - interval '6 s')
     from postback.ingest i cross join postback.position p
     left join lateral (
       select count(*) filter (where o.open and o.seq <= p.seq) as open,
@@ -148,5 +176,6 @@ fn standing(row: &tokio_postgres::Row) -> Standing {
         oldest: row.try_get(12).unwrap_or(None),
         paused: row.get(13),
         halted: row.get(14),
+        worked: row.get(15),
     }
 }

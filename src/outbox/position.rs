@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
-use super::DbError;
+use super::{
+    DbError,
+    owner::{self, FormerOwner, Keeper},
+};
 use crate::{
     books::{Cause, State},
     event::Kind,
@@ -27,6 +30,8 @@ pub struct Wanted<'a> {
     pub settings: &'a str,
     /// How long the stream's entries settle before they are sent.
     pub settle: Duration,
+    /// How long one of its requests may take.
+    pub deadline: Duration,
 }
 
 /// A claimed position.
@@ -38,12 +43,16 @@ pub struct Claimed {
     pub horizon: i64,
     /// The horizon as the former process left it: attempts are recorded up to there at most.
     pub old_horizon: i64,
+    /// Who claimed it last: another epoch than one's own last was somebody else's.
+    pub old_epoch: i64,
     /// Whether it stopped without draining.
     pub crashed: bool,
     /// What a former process may have sent without recording it: (seq, maybe]. Not beyond seq after a clean stop.
     pub maybe: i64,
     /// When the former process last wrote.
     pub written: Timestamp,
+    /// Nothing may be sent for so long: a former owner may still have requests on their way.
+    pub wait: Duration,
     /// A person paused it.
     pub paused: bool,
     /// Why it cannot be used.
@@ -52,16 +61,15 @@ pub struct Claimed {
     pub settings_changed: bool,
 }
 
-/// Takes a destination's position for the owner of `epoch`; creates or renames it when it is new.
-pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
+/// Takes a destination's position for `epoch`, which was drawn with its lock; creates or renames it when it is new.
+pub async fn claim(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
     if let Some(was) = wanted.was {
         rename(db, epoch, was, wanted.name).await?;
     }
     // The settle time is part of what a former process went by.
     let settings = format!("{} {}ms", wanted.settings, wanted.settle.as_millis());
     let tx = db.transaction().await?;
-    let rows = tx.query_typed("select last_seq from postback.ingest where epoch = $1 for share", &[(&epoch, Type::INT8)]).await?;
-    let last_seq: i64 = rows.first().ok_or(DbError::Fenced)?.get(0);
+    let last_seq: i64 = tx.query_typed("select last_seq from postback.ingest", &[]).await?[0].get(0);
     let start = match wanted.start {
         None => last_seq,
         Some(time) => {
@@ -70,39 +78,81 @@ pub async fn claim(db: &mut Client, epoch: i64, wanted: &Wanted<'_>) -> Result<C
         }
     };
     let sql = "
-      insert into postback.position (destination, seq, horizon, epoch, started, settings) values ($1, $2, $2, $3, $2, $4)
+      insert into postback.position (destination, seq, horizon, epoch, started, settings) values ($1, $2, $2, 0, $2, $3)
       on conflict do nothing";
-    tx.query_typed(sql, &[(&wanted.name, Type::TEXT), (&start, Type::INT8), (&epoch, Type::INT8), (&settings, Type::TEXT)]).await?;
-    let sql = "select seq, horizon, paused, halted, settings, at from postback.position where destination = $1 for update";
+    tx.query_typed(sql, &[(&wanted.name, Type::TEXT), (&start, Type::INT8), (&settings, Type::TEXT)]).await?;
+    let sql = "select p.seq, p.horizon, p.paused, p.halted, p.settings, p.at, p.epoch, p.deadline_ms, d.machine, d.pid, d.started, d.instance,
+                      d.fence_ms, extract(epoch from clock_timestamp() - d.checked)::float8
+                 from postback.position p left join postback.daemon d on d.id = p.daemon where p.destination = $1 for update of p";
     let row = &tx.query_typed(sql, &[(&wanted.name, Type::TEXT)]).await?[0];
     let (seq, old_horizon): (i64, i64) = (row.get(0), row.get(1));
+    let wait = former_owner(row).map_or(Duration::ZERO, |former| {
+        let wait = former.wait(keeper.process());
+        if !wait.is_zero() {
+            let (instance, wait) = (&former.instance, crate::words::duration(Duration::from_secs(wait.as_secs() + 1)));
+            tracing::info!(
+                destination = wanted.name,
+                former = instance,
+                "sending begins within {wait}: the former owner went away without releasing it"
+            );
+        }
+        wait
+    });
     let horizon = old_horizon.max(seq + wanted.ahead);
     let settings_changed = row.get::<_, Option<&str>>(4) != Some(settings.as_str());
-    // What was not in the stream yet, or had not settled yet, cannot have been sent by a former process.
+    // What was not in the stream yet, or will not have settled when the last request of a former process may begin, cannot have
+    // been sent by it.
     let maybe = old_horizon.min(last_seq);
-    let maybe = if settings_changed || maybe <= seq { maybe } else { settled(&tx, seq, maybe, wanted.settle).await? };
+    let maybe = if settings_changed || maybe <= seq { maybe } else { settled(&tx, seq, maybe, wanted.settle.saturating_sub(wait)).await? };
     let claimed = Claimed {
         seq,
         horizon,
         old_horizon,
+        old_epoch: row.get(6),
         crashed: old_horizon > seq,
         maybe,
         written: row.try_get(5).unwrap_or(Timestamp::UNIX_EPOCH),
+        wait,
         paused: row.get(2),
         halted: row.get(3),
         settings_changed,
     };
-    let sql = "update postback.position set epoch = $2, horizon = $3, settings = $4, at = clock_timestamp()
-                where destination = $1 and set_config('synchronous_commit', 'on', true) is not null";
-    let params = [
-        (&wanted.name as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
+    let sql = "update postback.position set epoch = $2, horizon = $3, settings = $4, daemon = $5, deadline_ms = $6, at = clock_timestamp()
+                where destination = $1 and epoch < $2 and set_config('synchronous_commit', 'on', true) is not null returning 1";
+    let deadline_ms = owner::millis(wanted.deadline);
+    let params: [super::Param<'_>; 6] = [
+        (&wanted.name, Type::TEXT),
         (&epoch, Type::INT8),
         (&horizon, Type::INT8),
         (&settings, Type::TEXT),
+        (&keeper.session, Type::INT8),
+        (&deadline_ms, Type::INT4),
     ];
-    tx.query_typed(sql, &params).await?;
+    if tx.query_typed(sql, &params).await?.is_empty() {
+        return Err(DbError::Fenced);
+    }
     tx.commit().await?;
     Ok(claimed)
+}
+
+/// After a clean drain nothing of it is on its way any more: whoever comes next need not wait.
+pub async fn leave(db: &Client, destination: &str, epoch: i64) -> Result<(), DbError> {
+    let sql = "update postback.position set daemon = null where destination = $1 and epoch = $2";
+    db.query_typed(sql, &[(&destination, Type::TEXT), (&epoch, Type::INT8)]).await?;
+    Ok(())
+}
+
+/// Who worked it last and did not leave it cleanly.
+fn former_owner(row: &tokio_postgres::Row) -> Option<FormerOwner> {
+    let millis = |column: usize| row.get::<_, Option<i32>>(column).map(|millis| Duration::from_millis(millis.unsigned_abs().into()));
+    let _: &str = row.get::<_, Option<&str>>(8)?;
+    Some(FormerOwner {
+        process: owner::process_of(row, 8),
+        instance: row.get(11),
+        fence: millis(12)?,
+        deadline: millis(7).unwrap_or_default(),
+        since: Duration::try_from_secs_f64(row.get(13)).unwrap_or_default(),
+    })
 }
 
 /// The last number up to `to` that is older than `settle`.
@@ -117,13 +167,10 @@ async fn settled(tx: &tokio_postgres::Transaction<'_>, from: i64, to: i64, settl
 /// own, because it may take a while and must not hold up the stream.
 async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<(), DbError> {
     let tx = db.transaction().await?;
-    if tx.query_typed("select 1 from postback.ingest where epoch = $1", &[(&epoch, Type::INT8)]).await?.is_empty() {
-        return Err(DbError::Fenced);
-    }
     tx.batch_execute("set local statement_timeout = 0").await?;
     let sql = "update postback.position set destination = $2
-                where destination = $1 and not exists (select from postback.position where destination = $2) returning 1";
-    if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?.is_empty() {
+                where destination = $1 and epoch < $3 and not exists (select from postback.position where destination = $2) returning 1";
+    if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT), (&epoch, Type::INT8)]).await?.is_empty() {
         return Ok(());
     }
     for table in ["attempt", "receipt", "pending"] {

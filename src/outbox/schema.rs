@@ -28,13 +28,14 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 6] = [
+pub const MIGRATIONS: [Migration; 7] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
     migration!(4, "attach", "0004_attach.sql"),
     migration!(5, "heal", "0005_heal.sql"),
     migration!(6, "doctor", "0006_doctor.sql"),
+    migration!(7, "owner", "0007_owner.sql"),
 ];
 
 /// The version that this binary works with.

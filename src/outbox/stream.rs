@@ -38,6 +38,21 @@ fn decoded(raw: &RawEvent) -> Result<Arc<Event>, String> {
     raw.decode().map(Arc::new).map_err(|error: Unreadable| format!("unreadable: {error}"))
 }
 
+/// Where the stream ends, as another daemon that writes it left it.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The last number.
+    pub last_seq: i64,
+    /// The last command that was carried out.
+    pub acted: i64,
+}
+
+/// One row, no other table.
+pub async fn end(db: &Client) -> Result<End, DbError> {
+    let row = &db.query_typed("select last_seq, acted from postback.ingest", &[]).await?[0];
+    Ok(End { last_seq: row.get(0), acted: row.get(1) })
+}
+
 /// How far may be read: up to `sure` without asking, up to `perhaps` where the database's clock says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {

@@ -48,6 +48,10 @@ pub struct Batch {
 pub struct Desk {
     /// The session it belongs to.
     pub session: Arc<Session>,
+    /// Guards every write here.
+    pub epoch: i64,
+    /// No request before: a former owner may still have some on their way.
+    pub begins: Instant,
     /// `position.seq` and `horizon` as the database has them.
     pub seq: i64,
     /// Nothing above is put on the wire.
@@ -94,7 +98,7 @@ impl Desk {
     /// From where to where the position would move now.
     pub fn next_move(&self, ahead: i64) -> Move {
         let to = self.book.position();
-        Move { epoch: self.session.epoch, from: self.seq, to, horizon: self.horizon.max(to + ahead) }
+        Move { epoch: self.epoch, from: self.seq, to, horizon: self.horizon.max(to + ahead) }
     }
 
     fn touch(&mut self, now: Instant) {

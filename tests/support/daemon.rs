@@ -164,8 +164,8 @@ impl Daemon {
                 panic!("postbackd ended before it was ready: {status}\n{}", self.stderr());
             }
             let (epoch, owned) = epoch(&self.monitor).await;
-            let known = "select count(*) from postback.position where destination = any($1) and epoch = $2";
-            let known: i64 = self.monitor.query_one(known, &[&names, &epoch]).await.expect("reading positions").get(0);
+            let known = "select count(*) from postback.position where destination = any($1) and epoch > $2";
+            let known: i64 = self.monitor.query_one(known, &[&names, &self.before]).await.expect("reading positions").get(0);
             if epoch > self.before && owned && known == names.len() as i64 {
                 return;
             }
@@ -315,6 +315,8 @@ fn launch(config: &Config, directory: &tempfile::TempDir, lines: &Lines) -> Chil
 }
 
 async fn epoch(monitor: &Client) -> (i64, bool) {
-    let row = monitor.query_one("select epoch, owner is not null from postback.ingest", &[]).await.expect("reading postback.ingest");
+    // Epochs of the reader and of the destinations come from one sequence.
+    let sql = "select greatest(epoch, (select max(epoch) from postback.position)), owner is not null from postback.ingest";
+    let row = monitor.query_one(sql, &[]).await.expect("reading postback.ingest");
     (row.get(0), row.get(1))
 }

@@ -65,6 +65,7 @@ pub async fn missing_privileges(db: &Client) -> Result<Vec<String>, DbError> {
         "migration",
         "trouble",
         "ingest",
+        "daemon",
         "log",
         "sale",
         "refund",

@@ -1,0 +1,137 @@
+//! The destinations' tasks: begun, reloaded, drained.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, prove};
+use crate::{
+    config::Config,
+    destination::Destination,
+    http,
+    limit::Limits,
+    sender::{Control, Sender},
+    session::Session,
+};
+
+/// The destinations' tasks.
+pub(super) struct Fleet {
+    sessions: watch::Receiver<Option<Arc<Session>>>,
+    stop: CancellationToken,
+    drain: Duration,
+    limits: Limits,
+    tokens: Arc<http::token::Tokens>,
+    running: HashMap<Arc<str>, Running>,
+    /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
+    leaving: Vec<Running>,
+    reloads: Reloads,
+}
+
+struct Running {
+    destination: Arc<Destination>,
+    fingerprint: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Tells every destination to read its rows again.
+#[derive(Clone, Default)]
+pub(super) struct Reloads(Arc<std::sync::Mutex<HashMap<Arc<str>, Arc<Notify>>>>);
+
+impl Reloads {
+    pub(super) fn all(&self) {
+        let reloads = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reloads.values().for_each(|reload| reload.notify_one());
+    }
+
+    fn of(&self, name: &Arc<str>) -> Arc<Notify> {
+        let mut reloads = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(reloads.entry(Arc::clone(name)).or_default())
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) -> Self {
+        Self {
+            sessions: sessions.subscribe(),
+            stop: stop.clone(),
+            drain: Duration::from_secs(10),
+            limits: Limits::default(),
+            tokens: Arc::new(http::token::Tokens::of_service()),
+            running: HashMap::new(),
+            leaving: Vec::new(),
+            reloads: Reloads::default(),
+        }
+    }
+
+    pub(super) fn reloads(&self) -> Reloads {
+        self.reloads.clone()
+    }
+
+    /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
+    /// drained first, so that nothing is sent twice.
+    pub(super) async fn apply(&mut self, config: &Config) -> Result<(), Error> {
+        let wanted: Vec<Arc<Destination>> = config.destinations.iter().filter(|to| config.daemon.works(&to.name)).cloned().collect();
+        // Every client is made before anything is stopped: a bad one leaves all as it was.
+        let mut clients = HashMap::new();
+        for to in &wanted {
+            let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
+            clients.insert(Arc::clone(&to.name), http::token::Authorized::new(Arc::new(client), &self.tokens));
+        }
+        self.drain = config.daemon.drain;
+        self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
+        let same = |running: &Running, to: &Destination| running.fingerprint == config.fingerprint(&to.name);
+        let gone: Vec<Arc<str>> = self
+            .running
+            .iter()
+            .filter(|(name, running)| !wanted.iter().any(|to| to.name == **name && same(running, to)))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        self.leaving.extend(gone.iter().filter_map(|name| self.running.remove(name)));
+        self.leaving.iter().for_each(|running| running.stop.cancel());
+        while let Some(running) = self.leaving.last_mut() {
+            if (&mut running.task).await.is_err() {
+                tracing::error!(destination = %running.destination.name, "destination task failed while it was stopped");
+            }
+            self.leaving.pop();
+        }
+        for to in wanted {
+            if self.running.contains_key(&to.name) {
+                continue;
+            }
+            let Some(client) = clients.remove(&to.name) else { continue };
+            let stop = self.stop.child_token();
+            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
+            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
+            let task = tokio::spawn(sender.run(control));
+            let fingerprint = config.fingerprint(&to.name).to_owned();
+            self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
+        }
+        Ok(())
+    }
+
+    /// Waits for the destinations to drain, proving ownership meanwhile so that their last marks count.
+    pub(super) async fn drain(&mut self, session: &Session) {
+        let tasks: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
+        let all = async {
+            for running in tasks {
+                let _ = running.task.await;
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            lost = prove(session) => tracing::warn!(error = %lost, "lost the database while draining"),
+        }
+    }
+
+    pub(super) async fn stop(&mut self) {
+        for (_, running) in self.running.drain() {
+            running.stop.cancel();
+            let _ = running.task.await;
+        }
+    }
+}
