@@ -18,6 +18,7 @@ mod schema;
 mod shop_beside;
 mod sql_api;
 
+mod adapters;
 mod golden;
 mod injection;
 mod route;

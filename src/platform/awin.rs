@@ -78,7 +78,7 @@ impl Adapter for Settings {
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
         match batch {
-            [first, ..] if first.refund.is_some() => vec![validation::outcome(self, reply, now); batch.len()],
+            [first, ..] if first.refund.is_some() => validation::outcomes(self, batch, reply, now),
             _ if self.api_key.is_none() => vec![answer::pixel(reply, now); batch.len()],
             _ => answer::orders(self, batch, reply, now),
         }

@@ -44,8 +44,8 @@ impl Adapter for Settings {
             bytes_max: BYTES_MAX,
             batch_wait: self.batch_wait,
             refund: if self.refunds { RefundShape::Event } else { RefundShape::None },
-            // Unverified: that repeats from server to server are dropped like those between pixel and server.
-            resend: Resend::Within(DEDUPES_FOR),
+            // Unverified: that repeats from server to server are dropped like those between pixel and server; hence the setting.
+            resend: if self.resend { Resend::Within(DEDUPES_FOR) } else { Resend::Never },
             age_max: Some(if self.action_source == "physical_store" { AGE_MAX_STORE } else { AGE_MAX }),
             ..Facts::PLAIN
         }

@@ -38,11 +38,14 @@ pub type Words = Vec<(Due, Outcome)>;
 /// A round of questions.
 pub type Asking = Pin<Box<dyn Future<Output = Result<Words, DbError>> + Send>>;
 
-/// Deliveries that one question is about.
-fn questions(to: &Destination, due: Vec<Due>) -> Vec<(Request, Vec<Due>)> {
+/// Deliveries that one question is about. Those about which nothing can be asked get no word, until their time is over.
+fn questions(to: &Destination, due: Vec<Due>, words: &mut Words) -> Vec<(Request, Vec<Due>)> {
     let mut questions: Vec<(Request, Vec<Due>)> = Vec::new();
     for due in due {
-        let Some(request) = to.platform.confirm(&due.awaiting) else { continue };
+        let Some(request) = to.platform.confirm(&due.awaiting) else {
+            words.push((due, Outcome::Accepted { answer: None }));
+            continue;
+        };
         match questions.iter().position(|(have, _)| *have == request) {
             Some(same) => questions[same].1.push(due),
             None if questions.len() < REQUESTS_MAX => questions.push((request, vec![due])),
@@ -57,7 +60,7 @@ async fn ask(session: Arc<Session>, to: Arc<Destination>, transport: Arc<dyn Tra
     let due = confirm::due(&db, &to.name, DELIVERIES_MAX).await?;
     drop(db);
     let mut words = Vec::new();
-    for (request, due) in questions(&to, due) {
+    for (request, due) in questions(&to, due, &mut words) {
         while let Err(wait) = limit.check(Instant::now()) {
             tokio::time::sleep(wait).await;
         }

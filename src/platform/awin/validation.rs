@@ -50,17 +50,21 @@ fn fix(to: &Settings) -> String {
 }
 
 /// One job for all of them; what is wrong with one is in its result.
-pub(super) fn outcome(to: &Settings, reply: &Reply, now: Timestamp) -> Outcome {
+pub(super) fn outcomes(to: &Settings, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
     let job = reply.json().and_then(|body| {
         let id = body.get("jobId")?;
         id.as_str().map(str::to_owned).or_else(|| Some(id.as_number()?.to_string()))
     });
-    match (reply.status, job) {
-        (200..=299, Some(job)) => Outcome::Accepted { answer: Some(json!({ "job": job })) },
+    let outcome = match (reply.status, job) {
+        (200..=299, Some(job)) => {
+            let answer = |delivery| Some(json!({ "job": job, "order": order::reference(delivery).unwrap_or_default() }));
+            return batch.iter().map(|delivery| Outcome::Accepted { answer: answer(delivery) }).collect();
+        }
         (200..=299, None) => Outcome::retry(format!("HTTP {}, but no jobId", reply.status)),
         (400 | 406 | 422, _) => Outcome::Split { why: format!("HTTP {}: {}", reply.status, quote(&reply.text())) },
         _ => by_api_status(reply, now, &fix(to)),
-    }
+    };
+    vec![outcome; batch.len()]
 }
 
 pub(super) fn job(to: &Settings, id: &str) -> Option<Request> {
@@ -82,10 +86,8 @@ pub(super) fn confirmed(to: &Settings, awaiting: &Awaiting, body: &Value, reply:
         return Outcome::Accepted { answer: Some(awaiting.answer.clone()) };
     }
     let failed = body.get("failedTransactions").and_then(Value::as_array).into_iter().flatten();
-    let same = |failed: &&Value| {
-        let reference = failed.get("orderRef").and_then(Value::as_str).unwrap_or_default();
-        reference == awaiting.reference || reference.strip_prefix(&awaiting.reference).is_some_and(|rest| rest.starts_with('.'))
-    };
+    let order = awaiting.answer.get("order");
+    let same = |failed: &&Value| order.is_some() && failed.get("orderRef") == order;
     match failed.into_iter().find(same) {
         Some(failed) => {
             let code = failed.get("code").and_then(Value::as_str).unwrap_or("no reason given");

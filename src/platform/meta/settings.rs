@@ -30,6 +30,7 @@ pub struct Settings {
     pub(super) test_event_code: Option<String>,
     pub(super) test: bool,
     pub(super) refunds: bool,
+    pub(super) resend: bool,
     pub(super) hash_external_id: bool,
     pub(super) limited: Limited,
     pub(super) order_as_click: bool,
@@ -46,7 +47,7 @@ pub(super) enum Limited {
     Never,
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "dataset",
     "access_token",
     "app_secret",
@@ -57,6 +58,7 @@ const KEYS: [&str; 15] = [
     "source_url",
     "test_event_code",
     "refunds",
+    "resend",
     "external_id",
     "limited_data_use",
     "fbc_without_click_time",
@@ -92,6 +94,7 @@ impl Settings {
             test_event_code: keys::text(table, "test_event_code")?.map(str::to_owned),
             test: false,
             refunds: keys::choice(table, "refunds", false, &[("none", false), ("event", true)])?,
+            resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
             hash_external_id: keys::choice(table, "external_id", true, &[("hash", true), ("plain", false)])?,
             limited: keys::choice(table, "limited_data_use", Limited::WhenAsked, &limited)?,
             order_as_click: keys::choice(table, "fbc_without_click_time", true, &[("order_time", true), ("leave_out", false)])?,
