@@ -149,8 +149,8 @@ tell() { echo "$*" >&8; }
 start_daemon() {
   sed "s|http://127.0.0.1:8080/|http://127.0.0.1:$(cat "$dir/port")/|" examples/demo/postbackd.toml > "$dir/postbackd.toml"
   NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run >> "$dir/daemon.log" 2>&1 & daemon=$!
-  wait_for 30 'the daemon begins' "select count(*) = 3 and max(p.epoch) = min(p.epoch) and max(p.epoch) > $epoch from postback.position p"
-  epoch=$(ask 'select epoch from postback.ingest')
+  wait_for 30 'the daemon begins' "select count(*) = 3 and min(p.epoch) > $epoch from postback.position p"
+  epoch=$(ask 'select greatest((select epoch from postback.ingest), max(epoch)) from postback.position')
 }
 
 # wait_for SECONDS WHAT QUERY: until the query says t.

@@ -1,18 +1,20 @@
 //! What would be sent: the same judging and the same adapters as the daemon's, and nothing on the wire.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
 use crate::{
-    books::{Facts, Sale},
+    books::{Changes, Facts, Sale},
     destination::Destination,
     event::{Event, Kind},
     judge::{Judgement, Question, judge},
+    ledger::Ledger,
     outbox::{
         DbError,
         facts::{self, About},
+        ingest::know,
         stream,
     },
     platform::Refusal,
@@ -43,10 +45,12 @@ pub async fn events_of(db: &Client, reference: &str) -> Result<Vec<i64>, DbError
 /// Events that the database holds, by id, at each destination, as of now. Unknown ids are left out.
 pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[i64], now: Timestamp) -> Result<Vec<Previewed>, DbError> {
     let events = stream::events(db, ids).await?;
+    let (unread, changes) = as_if_read(db, &events).await?;
     let mut all = Vec::new();
     for to in destinations {
         let about: Vec<About<'_>> = events.values().filter_map(|event| Some(About { event: event.as_ref().ok()?, has_history: true })).collect();
         let mut facts = facts::read(db, &to.name, &about).await?;
+        overlay(&mut facts, &unread, &changes);
         told_before(&mut facts);
         for id in ids {
             match events.get(id) {
@@ -63,6 +67,29 @@ pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[
         }
     }
     Ok(all)
+}
+
+/// Events that no daemon has read yet, and what they will change in the ledger when one does.
+async fn as_if_read(db: &Client, events: &HashMap<i64, Result<Arc<Event>, String>>) -> Result<(Vec<Arc<Event>>, Changes), DbError> {
+    let read = stream::known(db, &events.keys().copied().collect::<Vec<i64>>()).await?;
+    let mut unread: Vec<Arc<Event>> = events.values().flatten().filter(|event| !read.contains(&event.id)).cloned().collect();
+    unread.sort_by_key(|event| event.id);
+    let mut ledger = Ledger::at(0);
+    ledger.know(know(db, unread.iter().map(Arc::as_ref)).await?);
+    unread.iter().for_each(|event| ledger.fold(event));
+    Ok((unread, ledger.into_changes()))
+}
+
+fn overlay(facts: &mut Facts, unread: &[Arc<Event>], changes: &Changes) {
+    for sale in &changes.sales {
+        let sales = facts.sales.entry(sale.order_ref.clone()).or_default();
+        sales.retain(|there| there.generation != sale.generation);
+        sales.push(sale.clone());
+        sales.sort_by_key(|sale| sale.generation);
+    }
+    facts.refunds.extend(changes.refunds.iter().map(|refund| (refund.event, refund.clone())));
+    facts.once.extend(changes.once.iter().map(|(kind, reference, event)| ((*kind, reference.clone()), *event)));
+    facts.purchases.extend(unread.iter().filter(|event| event.kind == Kind::Purchase).map(|event| (event.id, Arc::clone(event))));
 }
 
 /// A refund is shown as it would be told once its purchase is.

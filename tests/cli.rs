@@ -209,6 +209,26 @@ async fn preview_prints_requests_and_no_secret() {
     assert!(json(&output)[0]["curl"].as_str().is_some_and(|curl| curl.contains("purchase-77")), "{}", text(&output));
 }
 
+/// Before the first `run` nobody has read anything, and a preview shows what will be told all the same.
+#[tokio::test]
+async fn preview_shows_what_no_daemon_has_read_yet() {
+    let database = postgres::database().await;
+    let receiver = Receiver::start();
+    let shop = database.connect().await;
+    shop.batch_execute(
+        "select postback.purchase('7', 90, 'EUR', '{}'); select postback.refund('7', 'r1', 30); select postback.purchase('7', 90, 'EUR', '{}');
+         select postback.emit('lead', '8', '{}')",
+    )
+    .await
+    .expect("four events");
+    let config = Config::new(&database).destination("t", &receiver, &[("kinds", "[\"purchase\", \"refund\", \"lead\"]")]);
+    let shown = json(&command(&config, &["preview", "--order", "7", "--json"]));
+    let url = |n: usize| shown[n]["request"]["url"].as_str().unwrap_or_default();
+    assert!(url(0).contains("purchase-7") && url(1).contains("refund-7-r1") && url(1).contains("order=7"), "{shown}");
+    assert_eq!(shown[2]["none"], "skipped: said before");
+    assert!(text(&command(&config, &["preview", "--order", "8"])).contains("lead-8"));
+}
+
 #[tokio::test]
 async fn nothing_personal_and_no_password_is_ever_printed() {
     let database = postgres::database().await;

@@ -1,7 +1,7 @@
 //! Reading the numbered stream from a position. Destinations at the same place share a read.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -51,6 +51,12 @@ pub struct End {
 pub async fn end(db: &Client) -> Result<End, DbError> {
     let row = &db.query_typed("select last_seq, acted from postback.ingest", &[]).await?[0];
     Ok(End { last_seq: row.get(0), acted: row.get(1) })
+}
+
+/// Which of these events stand in the stream.
+pub async fn known(db: &Client, events: &[i64]) -> Result<HashSet<i64>, DbError> {
+    let sql = "select distinct event from postback.log where event = any($1)";
+    Ok(db.query_typed(sql, &[(&events, Type::INT8_ARRAY)]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// How far may be read: up to `sure` without asking, up to `perhaps` where the database's clock says so.
