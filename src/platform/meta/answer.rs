@@ -25,7 +25,8 @@ pub(super) fn verdict(to: &Settings, sent: usize, reply: &Reply, now: Timestamp)
     }
     match (reply.status, body.get("events_received").and_then(Value::as_u64)) {
         (200..=299, Some(received)) if received == sent as u64 => Outcome::delivered(),
-        // Repeats within the window are dropped, so that those which were not counted can be found out.
+        // Where repeats are dropped, those which were not counted can be found out.
+        (200..=299, Some(received)) if !to.resend => Outcome::retry(format!("Meta counted {received} of {sent} events")),
         (200..=299, Some(received)) => Outcome::Split { why: format!("Meta counted {received} of {sent} events") },
         (200..=299, None) => Outcome::retry(format!("HTTP {}, but no answer of the Conversions API", reply.status)),
         _ => by_api_status(reply, now, &format!("put a valid token into {}, reload and resume", to.access_token.name())),
