@@ -1,7 +1,7 @@
 //! What the platforms' adapters ask of the sender: batches, requests refused for one of their events, tokens, and a last word that
 //! comes later. With the real daemon, a real PostgreSQL and receivers that answer as the platforms do.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -61,6 +61,36 @@ async fn a_request_refused_for_one_event_is_split_until_that_one_is_alone() {
     // 12 -> 6, 6 -> 3, 3 -> 2, 1 -> (1, 1): two requests a level.
     assert!(log.len() <= 10, "{}", stage.receiver.dump());
     assert_eq!(stage.text("select count(*) from postback.attempt where outcome = 'retry'").await, "0", "finding out is no attempt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_split_also_where_the_database_goes_away_meanwhile() {
+    let stage = Stage::new().await;
+    stage.receiver.script(|arrival| {
+        let ids = ids(arrival);
+        let bad = ids.iter().any(|id| id == "purchase-7");
+        let behaviour = if bad { answer(400, &json!({"error": {"code": 100}})) } else { answer(200, &json!({"events_received": ids.len()})) };
+        // Every other answer comes while there is no session.
+        behaviour.map(|behaviour| behaviour.after(Duration::from_millis(if arrival.n % 2 == 0 { 400 } else { 50 })))
+    });
+    let _daemon = daemon(&stage, META).await;
+    stage
+        .shop(r#"select postback.purchase(n::text, n, 'EUR', '{"email": "a@example.com", "user_agent": "UA"}') from generate_series(1, 12) n"#)
+        .await;
+    for requests in [1, 3, 5] {
+        stage.receiver.wait_for(requests).await;
+        let backends = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                         where datname = current_database() and application_name like 'postbackd%'";
+        stage.shop(backends).await;
+    }
+    stage.state(7, "dead: error 100").await;
+    for event in (1..=12).filter(|event| *event != 7) {
+        stage.state(event, "delivered").await;
+    }
+    let taken: Vec<String> = stage.receiver.log().iter().filter(|arrival| arrival.taken()).flat_map(ids).collect();
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 11);
+    assert_eq!(taken.len(), 11, "each was taken once\n{}", stage.receiver.dump());
+    assert_eq!(stage.text("select count(*) from (select from postback.attempt group by event having count(*) > 1) twice").await, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
