@@ -191,6 +191,38 @@ fn a_destination_as_it_is_meant() {
     assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
 }
 
+/// A platform's example: as it stands, with its defaults written out (they change nothing), and with every example in force.
+#[test]
+fn the_examples_of_platforms_load_and_their_defaults_are_the_defaults() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/platforms");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let (mut defaults, mut every, mut example) = (String::new(), String::new(), false);
+        for line in text.lines() {
+            if line.starts_with("# ") {
+                example = line.contains("Example");
+            }
+            let key = shown(line);
+            defaults += key.filter(|_| !example).unwrap_or(line);
+            every += key.unwrap_or(line);
+            defaults.push('\n');
+            every.push('\n');
+        }
+        let load = |text: &str| {
+            let read = Config::parse(&format!("{DATABASE}{text}"), &path, SecretMode::Names, &env);
+            read.unwrap_or_else(|problems| panic!("{problems}")).destinations.remove(0)
+        };
+        let (bare, spelt) = (load(&text), load(&defaults));
+        assert_eq!(format!("{:?}", bare.platform), format!("{:?}", spelt.platform), "{}", path.display());
+        assert_eq!((bare.basis, &bare.consent, &bare.kinds), (spelt.basis, &spelt.consent, &spelt.kinds), "{}", path.display());
+        load(&every);
+        count += 1;
+    }
+    assert_eq!(count, crate::platform::Settings::KNOWN.len() - 1, "one for each platform");
+}
+
 #[test]
 fn platforms_have_defaults_and_test_modes_of_their_own() {
     let of = |keys: &str| parse(&format!("{DATABASE}[destination.d]\n{keys}"));

@@ -111,10 +111,8 @@ impl Adapter for Settings {
         Ok(())
     }
 
-    fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let unmapped = kinds.iter().filter(|kind| !kind.takes_back() && self.actions.of(**kind).is_none());
-        let unmapped = unmapped.map(|kind| format!("{kind} is wanted but has no conversion action: add it to actions, or take it out of kinds"));
-        unmapped.chain(keys::clear_warning(&self.base_url)).chain(settings::key_file_warning(&self.grant)).collect()
+    fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
+        keys::clear_warning(&self.base_url).into_iter().chain(settings::key_file_warning(&self.grant)).collect()
     }
 
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.

@@ -132,6 +132,23 @@ fn google(arrival: &Arrival, status: &str) -> Option<Behaviour> {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_no_larger_than_the_platform_takes() {
+    let stage = Stage::new().await;
+    stage.receiver.script(|arrival| answer(200, &json!({"events_received": ids(arrival).len()})));
+    let _daemon = daemon(&stage, META).await;
+    stage
+        .shop(
+            r#"select postback.purchase(n::text, n, 'EUR', '{"email": "a@example.com", "user_agent": "UA"}', jsonb_build_object('items',
+                 (select jsonb_agg(jsonb_build_object('id', 'SKU-' || 100000 + i)) from generate_series(1, 900) i))) from generate_series(1, 40) n"#,
+        )
+        .await;
+    stage.until("select count(*) from postback.attempt where outcome = 'delivered'", "40").await;
+    let log = stage.receiver.log();
+    assert!(log.iter().map(|arrival| arrival.body.len()).sum::<usize>() > 1_000_000, "they fit into one: the test proves nothing");
+    assert!(log.iter().all(|arrival| arrival.body.len() <= 1_000_000 && ids(arrival).len() > 1), "{}", stage.receiver.dump());
+}
+
 /// The platform's clock is not waited for.
 const DUE: &str = "update postback.pending set next_at = now() where state = 'accepted'";
 

@@ -89,7 +89,8 @@ pub(super) fn of_all(to: &Settings, reply: &Reply, now: Timestamp) -> Option<Out
         return Some(Outcome::halted(format!("Google says {reason}: {}", words(&body)), fix));
     }
     if reasons.iter().any(|reason| reason == "CONVERSION_ACTION_TOO_RECENTLY_CREATED") {
-        return Some(Outcome::Retry { why: "the conversion action is too new".into(), after: Some(SIX_HOURS), throttled: true });
+        // Other actions may be old enough.
+        return Some(Outcome::Retry { why: "the conversion action is too new".into(), after: Some(SIX_HOURS), throttled: false });
     }
     match reply.status {
         200..=299 | 400 => None,
