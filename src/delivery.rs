@@ -146,7 +146,7 @@ impl Facts {
 pub struct Confirm {
     /// After the request.
     pub first: Duration,
-    /// While there is none yet.
+    /// While there is none yet; the waits double from here.
     pub every: Duration,
     /// After the request; then nobody will ever know and the delivery becomes `unknown`.
     pub until: Duration,

@@ -1,6 +1,6 @@
 //! Google Data Manager API: offline and additional conversions of Google Ads, the way that is open to new accounts.
 //!
-//! Source: developers.google.com/data-manager/api (send-events, conversion-adjustments, limits, 2026); google-ads-datamanager 0.9.4.
+//! Source: developers.google.com/data-manager/api (send-events, conversion-adjustments, diagnostics, limits, 2026); google-ads-datamanager 0.9.4.
 //! Method: POST, JSON, up to 2,000 events, OAuth token.   Money: JSON number, major units.
 //! Dedup: transactionId within a conversion action, for ever: a repeat is an adjustment.
 //! Success: 200 with a requestId means accepted; requestStatus says later what became of it, as counts and not by event.
@@ -36,7 +36,7 @@ const BATCH_MAX: usize = 2_000;
 const DESTINATIONS_MAX: usize = 10;
 /// limits: 300 requests a minute for a cloud project.
 const PER_SECOND: u32 = 5;
-/// Unverified: how soon after a request it pays to ask; the API keeps the answer for about 50 days.
+/// diagnostics: first after 30 minutes, then with growing waits; processing may take 24 hours. The answer is kept for about 50 days.
 const CONFIRM: Confirm = Confirm { first: Duration::from_secs(1_800), every: Duration::from_secs(1_800), until: Duration::from_secs(3 * 86_400) };
 
 impl Adapter for Settings {

@@ -33,6 +33,9 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 const DELIVERIES_MAX: i64 = 1_000;
 const REQUESTS_MAX: usize = 20;
 
+/// Between two questions about the same delivery.
+const LONGEST: Duration = Duration::from_secs(6 * 3_600);
+
 /// What the platform said of each.
 pub type Words = Vec<(Due, Outcome)>;
 /// A round of questions.
@@ -100,6 +103,10 @@ impl Sender {
 impl Desk {
     /// Records the platform's word on what it took before. Whatever waits for it in its lane is judged again when that is durable.
     fn confirm(&mut self, due: Due, outcome: Outcome, rule: Confirm, now: Instant) {
+        let age = Timestamp::now().duration_since(due.since);
+        let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
+        // As long again as it has taken so far: the waits double.
+        let later = rule.every.max(age.min(LONGEST));
         let wait = match outcome {
             Outcome::Delivered { answer, note } => {
                 if let Some(answer) = answer {
@@ -112,13 +119,12 @@ impl Desk {
             Outcome::Halted { why, fix } => {
                 self.batch.marks.halted = Some(format!("{why}; {fix}"));
                 self.stopped = true;
-                rule.every
+                later
             }
-            Outcome::Retry { after, .. } => rule.every.max(after.unwrap_or_default()),
-            Outcome::Accepted { .. } => rule.every,
+            Outcome::Retry { after, .. } => later.max(after.unwrap_or_default()),
+            Outcome::Accepted { .. } => later,
         };
-        let age = Timestamp::now().duration_since(due.since);
-        if !age.is_negative() && age.unsigned_abs() >= rule.until {
+        if age >= rule.until {
             let why = format!("the platform took it and has not said within {} what became of it", crate::retry::words(rule.until));
             return self.told(&due, State::Unknown, Some(Waiting::Unknown), Some(why), now);
         }

@@ -37,8 +37,11 @@ fn verdict(awaiting: &Awaiting, statuses: &[Value]) -> Outcome {
     let known = !counts.is_empty() && counts.iter().all(|(reason, _)| reason == "DUPLICATE_TRANSACTION_ID");
     match status.get("requestStatus").and_then(Value::as_str) {
         Some("SUCCESS") => Outcome::delivered(),
-        Some("FAILED" | "PARTIAL_SUCCESS") if known => Outcome::Delivered { answer: None, note: Some("duplicate".into()) },
-        Some("FAILED") => Outcome::Rejected { why: format!("not processed: {}", if words.is_empty() { "no reason given" } else { &words }) },
+        Some("FAILED" | "FAILURE" | "PARTIAL_SUCCESS") if known => Outcome::Delivered { answer: None, note: Some("duplicate".into()) },
+        // The reference says FAILED, the guide FAILURE.
+        Some("FAILED" | "FAILURE") => {
+            Outcome::Rejected { why: format!("not processed: {}", if words.is_empty() { "no reason given" } else { &words }) }
+        }
         Some("PARTIAL_SUCCESS") => {
             let note = format!("some of {sent} events of its request were not processed ({words}); Google does not say which");
             Outcome::Delivered { answer: None, note: Some(note) }
