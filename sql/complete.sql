@@ -6,6 +6,7 @@ with me as (
   update postback.position
      set seq = $4, horizon = $5, halted = case when $6 then $7 else halted end, at = clock_timestamp()
    where destination = $1 and epoch = $2 and seq = $3 and set_config('synchronous_commit', 'on', true) is not null
+     and set_config('lock_timeout', '30s', true) is not null
   returning destination),
 attempt as (
   insert into postback.attempt (destination, event, attempt, seq, at, outcome, status, duration_ms, reason)

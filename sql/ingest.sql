@@ -2,11 +2,12 @@
 -- nothing else happens unless it is still this owner's and where he left it ($1 epoch, $2 last_seq).
 -- $3 snap $4 win $5 page_id: the new place; $6 how many numbers; $7.. the rows as arrays, in order.
 -- synchronous_commit is set for this transaction because nothing may be sent for a commit that a crash can take back: once
--- this one is durable, so is everything that it read.
+-- this one is durable, so is everything that it read. It waits for a lock no longer than lock_timeout, whoever left one.
 with me as (
   update postback.ingest
      set snap = $3, win = $4, page_id = $5, last_seq = last_seq + $6, last_at = greatest(last_at, clock_timestamp())
    where epoch = $1 and last_seq = $2 and set_config('synchronous_commit', 'on', true) is not null
+     and set_config('lock_timeout', '30s', true) is not null
   returning last_at),
 log as (
   insert into postback.log (seq, event, cause, at)

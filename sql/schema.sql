@@ -15,6 +15,7 @@ table attached  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   columns text not null
   at timestamp with time zone not null default clock_timestamp()
   by text not null default SESSION_USER
+  written timestamp with time zone
   attached_pkey PRIMARY KEY (name)
 
 table attempt  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
@@ -81,6 +82,17 @@ table event with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=
 
 sequence event_seq  -- rights: daemon=rw/owner owner=rwU/owner
 
+table identity  -- rights: daemon=arw/owner owner=arwdDxt/owner reader=r/owner
+  only_row boolean not null default true
+  system bigint
+  database oid not null
+  timeline integer
+  name text
+  at timestamp with time zone not null default clock_timestamp()
+  by text not null default SESSION_USER
+  identity_only_row_check CHECK (only_row)
+  identity_pkey PRIMARY KEY (only_row)
+
 table ingest with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   only_row boolean not null default true
   snap text
@@ -145,6 +157,8 @@ table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/
   at timestamp with time zone not null default now()
   daemon bigint
   deadline_ms integer
+  lost_event bigint not null default 0
+  lost_at timestamp with time zone
 
 table receipt  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   destination text not null
@@ -207,9 +221,11 @@ table trouble  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   tries integer not null default 0  -- rights: reader=r/owner
   done timestamp with time zone  -- rights: reader=r/owner
   answer text
+  tried text
   trouble_pkey PRIMARY KEY (id)
   CREATE INDEX trouble_open_idx ON trouble USING btree (id) WHERE (done IS NULL)
-  CREATE INDEX trouble_type_idx ON trouble USING btree (what) WHERE ((done IS NULL) AND (tries = 0) AND (sqlstate = '42804'::text))
+  CREATE INDEX trouble_plan_idx ON trouble USING btree (what, at) WHERE ((done IS NULL) AND (tries = 0) AND (sqlstate = ANY (ARRAY['42804'::text, 'XX000'::text, '0A000'::text])))
+  CREATE INDEX trouble_shape_idx ON trouble USING btree (what, COALESCE(tried, columns)) WHERE (done IS NULL)
 
 sequence trouble_id_seq  -- rights: 
 
@@ -262,7 +278,16 @@ function event_id(kind text, ref text, refund_ref text DEFAULT NULL::text, gener
   sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function heal() returns TABLE(name text, said bigint, failed bigint)
-  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+  sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function heal(mine bigint, at_most integer) returns TABLE(name text, said bigint, failed bigint)
+  plpgsql security definer set search_path=pg_catalog, pg_temp set lock_timeout=500ms  -- rights: daemon=X/owner owner=X/owner
+
+function heal_some(at_most integer) returns TABLE(name text, said bigint, failed bigint)
+  plpgsql security definer set search_path=pg_catalog, pg_temp set lock_timeout=500ms  -- rights: owner=X/owner
+
+function here() returns TABLE(system bigint, database oid, timeline integer)
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function hides_rows(tab regclass) returns boolean
   sql stable security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -294,11 +319,17 @@ function on() returns integer
 function operations(operation text) returns text[]
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function own(mine bigint) returns void
+  plpgsql set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
 function patiently(statements text[], what text) returns void
   plpgsql set search_path=pg_catalog, pg_temp set lock_timeout=100ms  -- rights: owner=X/owner
 
 function purchase(order_ref text, value numeric, currency text, who jsonb, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean) returns jsonb
+  plpgsql security definer set search_path=pg_catalog, pg_temp set enable_nestloop=off  -- rights: daemon=X/owner owner=X/owner
 
 function refund(order_ref text, refund_ref text, amount numeric, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
@@ -312,6 +343,9 @@ function retract(order_ref text, reason text DEFAULT NULL::text) returns bigint
 function say(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns bigint
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function say_again(trouble bigint, map jsonb, OUT said boolean, OUT answer text, OUT passing boolean) returns record
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
 function settle_ownership() returns void
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -323,6 +357,9 @@ function switch(off boolean) returns integer
 
 function table_name(tab oid) returns text
   sql stable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function to_say(at_most integer) returns SETOF trouble
+  sql stable set search_path=pg_catalog, pg_temp set enable_sort=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: owner=X/owner
 
 function trial(name text) returns TABLE(op text, verdict text, state text, message text)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -337,7 +374,7 @@ function trimmed(body text) returns text
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said boolean, OUT answer text) returns record
-  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+  sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

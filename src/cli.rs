@@ -28,8 +28,10 @@ mod order;
 mod status;
 
 mod action;
+mod adopt;
 mod dead;
 mod pause;
+mod rebase;
 mod replay;
 mod trouble;
 mod unknown;
@@ -45,7 +47,8 @@ Getting started:
   postbackd status                                                     how far everything is
 
 Exit codes: 0 done; 1 failed, or problems were found; 2 configuration or usage; 3 the database cannot be reached;
-4 schema postback is missing, older or newer; 5 no daemon has answered in time.";
+4 schema postback is missing, older or newer; 5 no daemon has answered in time; 6 the database is a copy, or another
+one than [database] expect: nothing is read or sent there until \"postbackd rebase\" or \"postbackd adopt\".";
 
 /// Fires conversion postbacks after the commit of an order in PostgreSQL, and records what every platform answered.
 #[derive(Debug, Parser)]
@@ -65,7 +68,7 @@ pub struct Common {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", env = "POSTBACKD_CONFIG", default_value = DEFAULT_FILE)]
     config: PathBuf,
-    /// The database, instead of the configuration's database.url
+    /// The database, instead of the configuration's database.url and database.direct
     #[arg(long, global = true, value_name = "URL", env = "POSTBACKD_URL", hide_env_values = true)]
     url: Option<String>,
     /// One JSON document instead of tables
@@ -103,6 +106,10 @@ pub enum Command {
     Resume(pause::Args),
     /// Judge and, where the platform dedupes, send again what was read since a time
     Replay(replay::Args),
+    /// The shop's database has moved to another cluster: make it the daemon's home
+    Rebase(rebase::Args),
+    /// Give a copy (or a database without one) a name of its own
+    Adopt(adopt::Args),
     /// Health of the database side
     #[command(after_help = doctor::TEACH)]
     Doctor,
@@ -125,6 +132,8 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Pause(args) => pause::pause(common, args).await,
             Command::Resume(args) => pause::resume(common, args).await,
             Command::Replay(args) => replay::replay(common, args).await,
+            Command::Rebase(args) => rebase::rebase(common, args).await,
+            Command::Adopt(args) => adopt::adopt(common, args).await,
             Command::Doctor => doctor::doctor(common).await,
         }
     })
@@ -135,6 +144,7 @@ impl Common {
         let mut config = Config::load(&self.config, mode)?;
         if let Some(url) = &self.url {
             config.database.url = Database::at(url).url;
+            config.database.direct = None;
         }
         Ok(config)
     }

@@ -208,7 +208,9 @@ fn database(table: &Section<'_>) -> Option<Database> {
         ca: table.file("ca"),
         connect_timeout: table.duration("connect_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60)),
         pool: table.integer("pool", 1..=100).unwrap_or(4) as usize,
+        expect: table.text("expect"),
         url: url.unwrap_or_else(|| crate::secret::Secret::new("database.url", "")),
+        direct: table.secret("direct", SecretMode::Reveal),
     };
     table.unknown();
     if database.url.reveal().is_empty() {
@@ -216,6 +218,9 @@ fn database(table: &Section<'_>) -> Option<Database> {
     }
     if let Err(error) = crate::outbox::connect::target(&database) {
         table.problem("url", error.to_string());
+    }
+    if let Some(Err(error)) = database.direct.is_some().then(|| crate::outbox::connect::target(&database.for_sessions())) {
+        table.problem("direct", error.to_string());
     }
     Some(database)
 }

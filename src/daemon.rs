@@ -25,8 +25,11 @@ use crate::{
     outbox::{
         DbError, connect,
         connect::ConnectError,
+        identity::{self, IdentityError},
         listen, maintain,
         owner::{Keeper, Reading},
+        pooler,
+        pooler::SessionError,
         reconnect, schema,
     },
     session::Session,
@@ -55,6 +58,12 @@ pub enum Error {
     /// The schema is missing, older or newer than this binary.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
+    /// The database is a copy, or another one than is expected.
+    #[error(transparent)]
+    Identity(#[from] identity::Refusal),
+    /// A pool in transaction mode where a session is needed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// How often ownership is proved.
@@ -69,6 +78,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     let sessions = watch::Sender::new(None);
     let mut fleet = Fleet::new(&sessions, &signals.stop);
     let mut waits = reconnect::Waits::new();
+    let mut standby = false;
     while !signals.stop.is_cancelled() {
         fleet.apply(&config).await?;
         let began = Instant::now();
@@ -79,6 +89,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
         if began.elapsed() > WORKED {
             waits.reset();
         }
+        let was_standby = std::mem::replace(&mut standby, matches!(ended, Err(Ended::Database(DbError::Standby))));
         match ended {
             Ok(()) => {}
             Err(Ended::Fatal(error)) => {
@@ -87,6 +98,9 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
             }
             Err(Ended::Connect(error)) => tracing::warn!(error = %error, "cannot reach the database"),
             Err(Ended::Database(DbError::SessionOver)) => {}
+            // It may stay one for months, and is asked every two seconds whether it still is.
+            Err(Ended::Database(DbError::Standby)) if was_standby => {}
+            Err(Ended::Database(error @ DbError::Standby)) => tracing::info!("waiting for its promotion: {error}"),
             Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
         }
         let wait = waits.next().unwrap_or(TRY_EVERY);
@@ -117,14 +131,25 @@ impl From<ConnectError> for Ended {
     }
 }
 
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => Self::Connect(error),
+            SessionError::Database(error) => Self::Database(error),
+            verdict => Self::Fatal(verdict.into()),
+        }
+    }
+}
+
 /// One session, from waiting for the locks to losing or releasing them.
 async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
-    let (lock, closed) = connect::connect(&config.database, "owner").await?;
+    let (lock, closed) = pooler::session(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
         schema::SchemaError::Database(lost) => Ended::Database(lost),
         verdict => Ended::Fatal(verdict.into()),
     })?;
+    at_home(&lock, config).await?;
     let keeper = Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?;
     let Some((reading, last_seq)) = take_place(&keeper, config, signals, fleet).await? else { return Ok(()) };
     let fence = Fence::new(config.daemon.fence);
@@ -133,7 +158,8 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     fence.prove(sent_at);
     let pool = connect::pool(&config.database, config.database.pool)?;
     let (db, _) = connect::connect(&config.database, "ingest").await?;
-    db.batch_execute(connect::WRITER).await.map_err(DbError::from)?;
+    // Again, because waiting for the locks may have taken days, and this is where reading and sending begin.
+    at_home(&db, config).await?;
     let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
     sessions.send_replace(Some(Arc::clone(&session)));
     let cut = closed.abort_handle();
@@ -148,6 +174,15 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     // A destination that sits out may hold the session for a while yet; its locks must be free for the next one at once.
     cut.abort();
     ended
+}
+
+/// Nothing is read or sent in a database that is not at home here.
+async fn at_home(db: &Client, config: &Config) -> Result<(), Ended> {
+    match identity::verify(db, config.database.expect.as_deref()).await {
+        Ok(_) => Ok(()),
+        Err(IdentityError::Database(error)) => Err(Ended::Database(error)),
+        Err(IdentityError::Refused(refusal)) => Err(Ended::Fatal(refusal.into())),
+    }
 }
 
 /// Waits until this process is the one that reads the shop's commits, unless it is one of several that share the destinations:
@@ -209,7 +244,7 @@ async fn hold(
         tokio::select! {
             biased;
             read = ingest::run(session, epoch, &mut db, pace, &woken, || reloads.all(), &stop) => read,
-            lost = maintain::run(session, retention) => Err(lost),
+            lost = maintain::run(session, epoch, retention) => Err(lost),
         }
     };
     let working = async {

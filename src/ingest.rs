@@ -1,5 +1,4 @@
-//! Loop one: window -> ledger -> numbered stream. It also carries out commands and heals drifted triggers, because it is the
-//! one task that writes numbers.
+//! Loop one: window -> ledger -> numbered stream. It also carries out commands, because it is the one task that writes numbers.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +30,6 @@ pub struct Pace {
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
-/// Attached tables are compared with their triggers this often.
-const HEAL_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads until the session is lost or a stop is asked for.
 pub async fn run(
@@ -46,7 +43,7 @@ pub async fn run(
 ) -> Result<(), DbError> {
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
-    let (mut commands_at, mut heal_at) = (Instant::now(), Instant::now());
+    let mut commands_at = Instant::now();
     loop {
         let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
@@ -67,12 +64,6 @@ pub async fn run(
                 tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
                 session.grew(reader.last_seq);
                 on_command();
-            }
-        }
-        if now >= heal_at {
-            heal_at = now + HEAL_EVERY;
-            for (name, said, failed) in crate::outbox::schema::heal(db).await? {
-                tracing::warn!(trigger = %name, said, failed, "an attached table changed: its trigger was made anew and what it could not say was said");
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };

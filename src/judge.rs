@@ -45,6 +45,9 @@ pub struct Question<'a> {
     pub maybe_since: Option<Timestamp>,
     /// The settings were others when it may have been sent.
     pub settings_changed: bool,
+    /// A process whose marks were lost with a failover, or stayed behind in another cluster, may have sent it until then, even where
+    /// that it is being sent is written first.
+    pub lost_until: Option<Timestamp>,
 }
 
 /// What to do.
@@ -292,6 +295,10 @@ fn within_its_time(delivery: Delivery, uncertain: bool, to: &Destination, now: T
 /// Too old, too early, or too late to repeat.
 fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now: Timestamp) -> Option<Judgement> {
     let event = ask.event;
+    let held_until = held_until(event, who, to);
+    if to.platform.resend(event.kind) == Resend::Never && ask.lost_until.is_some_and(|lost| held_until.is_none_or(|held| held <= lost)) {
+        return Some(Judgement::Unknown("it may have been sent before the database moved, and the platform counts every request".into()));
+    }
     let age = now.duration_since(event.occurred_at);
     if !age.is_negative() && age.unsigned_abs() > to.retry.give_up_after {
         return Some(Judgement::Dead(format!("older than {} takes", crate::retry::words(to.retry.give_up_after))));
@@ -305,12 +312,17 @@ fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now
     {
         return Some(Judgement::Unknown(format!("first tried more than {} ago, the platform would count it twice", crate::retry::words(window))));
     }
-    if to.hold.is_zero() || event.kind.takes_back() || ask.tries > 0 {
+    let until = held_until.filter(|until| ask.tries == 0 && *until > now)?;
+    Some(Judgement::Hold { until, why: format!("held until {} after the click", crate::retry::words(to.hold)) })
+}
+
+/// Not to be sent before; `None`: at once.
+fn held_until(event: &Event, who: &Object, to: &Destination) -> Option<Timestamp> {
+    if to.hold.is_zero() || event.kind.takes_back() {
         return None;
     }
     let from = click::time(who).unwrap_or(event.occurred_at);
-    let until = from.checked_add(jiff::SignedDuration::try_from(to.hold).ok()?).ok()?;
-    (until > now).then(|| Judgement::Hold { until, why: format!("held until {} after the click", crate::retry::words(to.hold)) })
+    from.checked_add(jiff::SignedDuration::try_from(to.hold).ok()?).ok()
 }
 
 fn say(event: &Event, who: &Object, name: String, to: &Destination) -> Result<Said, String> {

@@ -30,6 +30,7 @@
 //!
 //! - Nothing is put on the wire for an event that is not in the stream, and nothing is in the stream that a crash could take
 //!   back: the stream's transaction is durable, and so is everything that it read.
+//! - Nothing is read and nothing is sent in a database that is not at home where it is: a copy says nothing.
 //! - Every write of the daemon begins by moving the row of its own position, guarded by the owner's epoch and by where the row
 //!   was last seen. No row means that somebody else was there: everything cached is thrown away and read again.
 //! - An order's events at one destination are worked one at a time, in stream order; the next begins when the former's mark is

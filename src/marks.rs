@@ -23,6 +23,9 @@ pub struct AttemptRow {
     pub reason: Option<String>,
 }
 
+/// `postback.pending.reason` of what a person wants to be sent (again): their word replaces what was in doubt.
+pub const ASKED: &str = "a person asked for it";
+
 /// `postback.pending.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {

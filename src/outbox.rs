@@ -3,6 +3,7 @@
 pub mod confirm;
 pub mod connect;
 pub mod listen;
+pub mod pooler;
 pub mod reconnect;
 pub mod schema;
 mod tls;
@@ -19,8 +20,11 @@ pub mod complete;
 pub mod position;
 
 pub mod command;
+pub mod heal;
+pub mod identity;
 pub mod maintain;
 pub mod owner;
+pub mod rebase;
 
 pub mod inspect;
 
@@ -37,7 +41,7 @@ use tokio_postgres::{
 pub enum DbError {
     /// The server's or the connection's error.
     #[error("database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(#[source] tokio_postgres::Error),
     /// No connection to be had.
     #[error("no connection to the database: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
@@ -58,7 +62,25 @@ pub enum DbError {
     Unexpected(String),
 }
 
+/// What `postback.own` raises.
+const NOT_THE_OWNER: &str = "PB001";
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(state) if state.code() == NOT_THE_OWNER => Self::Fenced,
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
 impl DbError {
+    /// The server refused a statement and the connection is as good as before: what is done now and then is done later.
+    pub fn is_refusal(&self) -> bool {
+        let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.severity() == "ERROR");
+        matches!(self, Self::Postgres(error) if refused(error))
+    }
+
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
     pub fn is_about_the_data(&self) -> bool {
         // Class 22: data, 23: integrity, 42: names and privileges.
@@ -123,12 +145,18 @@ impl RawEvent {
 /// a transaction pooler.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// First words of a transaction that takes more than one round trip: it neither waits nor stays open for ever, whatever
+/// becomes of this process. Never by a plain SET: behind a transaction pooler that would be said to the shop's own sessions.
+const BOUNDED: &str = "set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'";
+
 /// The planner is pinned where it was seen to go wrong on tables whose statistics are young: walking an index instead of
 /// scanning or sorting a table (160,000 events/s instead of 12,000). Local to the transaction, so that it holds behind a
 /// transaction pooler too.
-const PIN: &str = "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
+const PIN: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+                   set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                    set local enable_mergejoin = off; set local max_parallel_workers_per_gather = 0; set local jit = off";
-const PIN_ORDERED: &str = "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
+const PIN_ORDERED: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+                           set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                            set local enable_mergejoin = off; set local enable_sort = off; set local max_parallel_workers_per_gather = 0; \
                            set local jit = off";
 

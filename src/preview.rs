@@ -117,7 +117,7 @@ pub fn of_event(destinations: &[Arc<Destination>], event: &Arc<Event>, now: Time
 }
 
 fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp) -> Previewed {
-    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false };
+    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false, lost_until: None };
     let result = match judge(&question, facts, to, now) {
         Judgement::Send { delivery, .. } => match to.platform.request(&[*delivery], now) {
             Ok(request) => Ok(request),

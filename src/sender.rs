@@ -8,6 +8,7 @@ pub mod book;
 mod confirm;
 mod desk;
 mod dispatch;
+mod former;
 mod gather;
 mod split;
 mod wire;
@@ -27,6 +28,7 @@ use self::{
     book::{Book, Item},
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
+    former::Former,
     gather::Gather,
     wire::{Back, Wire},
 };
@@ -37,7 +39,7 @@ use crate::{
     http::Transport,
     limit::Limit,
     marks::{Marks, Move, PendingRow, Waiting},
-    outbox::{DbError, position, stream},
+    outbox::{DbError, identity, position, stream},
     outcome::{Outcome, Reply, SendError},
     session::Session,
 };
@@ -55,22 +57,6 @@ const SIT_OUT: Duration = Duration::from_secs(10);
 const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
-
-/// What a former process (or another owner) may have sent without recording it. This process remembers what it sent itself:
-/// it is on the wire, in the stash, or recorded.
-#[derive(Debug, Default)]
-struct Former {
-    /// This process's last claim; when the position knows another one, somebody else was at work.
-    epoch: Option<i64>,
-    /// Entries up to here.
-    up_to: i64,
-    /// Entries with a row in `pending` that were or became due.
-    rows: HashSet<i64>,
-    /// When it last wrote: what is in doubt was sent then at the earliest.
-    since: Option<jiff::Timestamp>,
-    /// Its settings were others.
-    settings_changed: bool,
-}
 
 /// What a destination's task is told from outside.
 #[derive(Clone, Debug)]
@@ -297,10 +283,12 @@ impl Sender {
             written: now,
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
+        self.former.lost = identity::lost(&db, &self.to.name).await?;
         drop(db);
         self.remember_former(epoch, &claimed, &rows);
         for position::OpenRow { row, kind, cause } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
+            let lost = self.former.lost_row(&row, cause);
             desk.book.add(Item {
                 seq: row.seq,
                 event_id: row.event,
@@ -309,7 +297,8 @@ impl Sender {
                 cause,
                 event: None,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
-                maybe_sent: self.former.rows.contains(&row.seq),
+                maybe_sent: self.former.rows.contains(&row.seq) || lost,
+                lost,
                 row: Some(row.state),
                 due: wait.map(|wait| now + wait.unsigned_abs()),
                 busy: self.has_answer_or_wire(row.seq),
@@ -477,6 +466,7 @@ impl Sender {
                 continue;
             }
             let tries = rows.iter().filter(|row| row.seq == entry.seq).count();
+            let lost = self.former.lost_entry(entry.event_id, entry.cause);
             desk.book.add(Item {
                 seq: entry.seq,
                 event_id: entry.event_id,
@@ -485,7 +475,8 @@ impl Sender {
                 cause: entry.cause,
                 event: Some(entry.event.clone()),
                 tries: u32::try_from(tries).unwrap_or(u32::MAX),
-                maybe_sent: entry.seq <= self.former.up_to,
+                maybe_sent: entry.seq <= self.former.up_to || lost,
+                lost,
                 row: None,
                 due: None,
                 busy: self.has_answer_or_wire(entry.seq),

@@ -127,7 +127,7 @@ async fn wait_outcome(client: &Client, destination: &str, outcome: &str) {
 }
 
 /// Adds what the tables say may have been on the wire; returns the largest number of such events of one destination.
-async fn may_repeat(client: &Client, allowed: &mut BTreeSet<String>) -> i64 {
+pub async fn may_repeat(client: &Client, allowed: &mut BTreeSet<String>) -> i64 {
     let mut widest = 0;
     for row in client.query(WITHIN_HORIZON, &[]).await.expect("reading the horizon") {
         allowed.insert(row.get(1));

@@ -3,10 +3,13 @@
 mod support;
 
 mod cli;
+mod copies;
 mod crash;
 mod demo;
 mod harness;
+mod heal;
 mod isolation;
+mod pooler;
 mod said;
 mod sending;
 mod takeover;
@@ -21,4 +24,5 @@ mod sql_api;
 mod adapters;
 mod golden;
 mod injection;
+mod lost;
 mod route;

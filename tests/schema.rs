@@ -46,7 +46,7 @@ async fn an_older_and_a_newer_schema_are_refused_with_the_way_out() {
     let mut db = database.connect().await;
     run(&db, &format!("delete from postback.migration where version = {VERSION}")).await;
     let why = schema::require(&db).await.expect_err("older");
-    assert!(matches!(why, SchemaError::Older { found } if found == VERSION - 1), "{why}");
+    assert!(matches!(why, SchemaError::Older { found } if found == MIGRATIONS[MIGRATIONS.len() - 2].version), "{why}");
     assert!(why.to_string().contains("postbackd schema upgrade"), "{why}");
     run(&db, "delete from postback.migration where version = 2").await;
     assert!(matches!(schema::require(&db).await, Err(SchemaError::Older { found: 1 })));

@@ -12,6 +12,7 @@ use crate::{
         command, connect,
         ingest::Reader,
         owner::{self, Keeper, Reading},
+        pooler,
     },
 };
 
@@ -74,7 +75,7 @@ pub(super) async fn ask(common: &Common, db: &Client, asking: &Asking, what: &Co
     let sql = "insert into postback.command (what) values ($1::text::jsonb) returning id";
     let id: i64 = db.query_typed(sql, &[(&text, Type::TEXT)]).await?.first().map_or(0, |row| row.get(0));
     let until = Instant::now() + asking.wait;
-    let mut owner_at = Instant::now();
+    let (mut owner_at, mut why_not) = (Instant::now(), None);
     loop {
         if let Some(answer) = answer(db, id).await? {
             common.print(&answer, || answer.text.clone())?;
@@ -82,13 +83,17 @@ pub(super) async fn ask(common: &Common, db: &Client, asking: &Asking, what: &Co
         }
         if Instant::now() >= owner_at {
             owner_at = Instant::now() + OWNER_EVERY;
-            if alone(common).await? {
-                continue;
+            match alone(common).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                // A daemon may be there all the same.
+                Err(error) => why_not = Some(error),
             }
         }
         if Instant::now() >= until {
             let why = format!("the daemon has not answered within {}; command {id} stays in the queue", crate::words::duration(asking.wait));
-            return Err(Failure::new(Exit::NoAnswer, format!("{why}: see its log, and postbackd status")));
+            let alone = why_not.map(|error| format!("\nwithout a daemon: {error}")).unwrap_or_default();
+            return Err(Failure::new(Exit::NoAnswer, format!("{why}: see its log, and postbackd status{alone}")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -109,7 +114,7 @@ async fn alone(common: &Common) -> Result<bool, Failure> {
         return Ok(false);
     }
     // It sends nothing: nobody has to wait for it.
-    let keeper = Keeper::introduce(connect::connect(&database, "owner").await?.0, "postbackd command", Duration::ZERO).await?;
+    let keeper = Keeper::introduce(pooler::session(&database, "owner").await?.0, "postbackd command", Duration::ZERO).await?;
     let Some(Reading { epoch, .. }) = keeper.take_reading().await? else { return Ok(false) };
     let mut reader = Reader::load(&db, epoch).await?;
     for (id, what) in command::waiting(&db).await? {

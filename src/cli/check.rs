@@ -1,11 +1,5 @@
 //! `postbackd check [--connect]`: everything that could be wrong, each with its fix, in one go.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use super::{Common, Exit, Failure, doctor};
@@ -15,12 +9,14 @@ use crate::{
     event::Kind,
     outbox::{
         connect::{self, ConnectError},
+        identity::{self, Verdict},
         inspect::{self, Finding},
         schema,
     },
 };
 
 mod reach;
+mod sessions;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -156,36 +152,31 @@ async fn server(database: &Database, db: &Client, report: &mut Report) -> Result
         report.error(Exit::Failed, format!("{} lacks {}", server.role, missing.join(", ")), &fix);
         return Ok(());
     }
+    home(database, db, report).await?;
     if !server.standby {
-        direct(database, db, report).await;
+        sessions::examine(database, db, report).await;
         report.found.extend(inspect::doctor(db).await?);
     }
     Ok(())
 }
 
-/// How long a notification may take.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
-
-/// A session that does not hear what it listens to is not a session of its own: a transaction pooler stands between, and the
-/// owner's lock would be no lock.
-async fn direct(database: &Database, db: &Client, report: &mut Report) {
-    let heard = Arc::new(Notify::new());
-    let bell = Arc::clone(&heard);
-    let began = Instant::now();
-    let attempt = async {
-        let (listening, _) = connect::connect_listening(database, "check", move |_| bell.notify_one()).await.map_err(|error| error.to_string())?;
-        let channel = format!("postback_check_{}", std::process::id());
-        listening.batch_execute(&format!("listen {channel}")).await.map_err(|error| error.to_string())?;
-        db.batch_execute(&format!("notify {channel}")).await.map_err(|error| error.to_string())?;
-        Ok::<bool, String>(tokio::time::timeout(HEARD_WITHIN, heard.notified()).await.is_ok())
-    };
-    match attempt.await {
-        Ok(true) => report.ok(format!("direct connection (heard a notification after {} ms)", began.elapsed().as_millis())),
-        Ok(false) => report.error(
-            Exit::Failed,
-            "LISTEN hears nothing: a transaction pooler stands between, and the owner's lock does not survive one",
-            "point [database] url to PostgreSQL itself, or to a pool in session mode",
-        ),
-        Err(error) => report.error(Exit::Failed, format!("LISTEN cannot be tried: {error}"), "raise max_connections, or free some"),
+/// Whether this database is at home here, and the one that is expected.
+async fn home(database: &Database, db: &Client, report: &mut Report) -> Result<(), crate::outbox::DbError> {
+    let found = identity::find(db).await?;
+    let called = found.kept.as_ref().and_then(|kept| kept.name.as_deref()).map_or_else(|| "without a name".to_owned(), |name| format!("{name:?}"));
+    match found.verdict(database.expect.as_deref()) {
+        Ok(Verdict::First) => report.ok(format!("identity: no daemon has worked here yet; it will be at home here ({})", found.here)),
+        Ok(Verdict::Moved { .. }) => {
+            let hint = "after a failover nothing; after a point-in-time recovery run \"postbackd rebase\" before the daemon is started".to_owned();
+            report.add("warning", format!("identity: {called}, on a new timeline: a standby was promoted, or a backup recovered"), Some(hint));
+        }
+        Ok(Verdict::Named) => report.ok(format!("identity: {called}; the daemon will give it the name that is expected ({})", found.here)),
+        Ok(Verdict::Same) => report.ok(format!("identity: {called}, at home here ({})", found.here)),
+        Err(refusal) => report.error(Exit::Elsewhere, format!("identity: {refusal}"), ""),
     }
+    if database.expect.is_none() && found.kept.as_ref().is_some_and(|kept| kept.name.is_none()) {
+        let hint = "[database] expect = \"shop-prod\": then a copy of it with another configuration does not send".to_owned();
+        report.add("info", "the database has no name", Some(hint));
+    }
+    Ok(())
 }

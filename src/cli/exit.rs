@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::Problems,
-    outbox::{DbError, connect::ConnectError, schema::SchemaError},
+    outbox::{DbError, connect::ConnectError, identity::Refusal, pooler::SessionError, schema::SchemaError},
 };
 
 /// Every exit code there is.
@@ -23,6 +23,9 @@ pub enum Exit {
     Schema = 4,
     /// A command stands in the queue, and no daemon has answered in time.
     NoAnswer = 5,
+    /// The database is a copy, or another one than the configuration expects: nothing is read or sent. A service manager should
+    /// not start the daemon again.
+    Elsewhere = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -56,6 +59,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self::new(Exit::Usage, problems)
@@ -68,6 +77,16 @@ impl From<ConnectError> for Failure {
     }
 }
 
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Connect(error) => error.into(),
+            SessionError::Database(error) => error.into(),
+            verdict => Self::new(Exit::Usage, verdict),
+        }
+    }
+}
+
 impl From<SchemaError> for Failure {
     fn from(error: SchemaError) -> Self {
         let exit = match error {
@@ -75,6 +94,12 @@ impl From<SchemaError> for Failure {
             _ => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(Exit::Elsewhere, refusal)
     }
 }
 

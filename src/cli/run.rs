@@ -115,7 +115,9 @@ impl From<daemon::Error> for Failure {
     fn from(error: daemon::Error) -> Self {
         match error {
             daemon::Error::Schema(error) => error.into(),
+            daemon::Error::Session(error) => error.into(),
             daemon::Error::Http { .. } => Self::new(Exit::Usage, error),
+            daemon::Error::Identity(refusal) => refusal.into(),
         }
     }
 }

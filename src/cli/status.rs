@@ -6,7 +6,10 @@ use super::{
     Common, Exit, Failure,
     table::{Table, ago, unless_zero},
 };
-use crate::outbox::inspect::{self, Standing, Status};
+use crate::outbox::{
+    identity,
+    inspect::{self, Standing, Status},
+};
 
 pub(super) const TEACH: &str = "\
 waiting counts entries of the stream that a destination has not passed, and open exceptions (retrying, held until a time,
@@ -26,6 +29,27 @@ struct Report<'a> {
     unconfigured: Option<Vec<&'a str>>,
     /// Configured, and no daemon has begun them.
     not_begun: Vec<&'a str>,
+    identity: Identity,
+}
+
+/// Where this database is at home.
+#[derive(Serialize)]
+struct Identity {
+    /// Its name; `null`: it has none.
+    name: Option<String>,
+    /// The server.
+    here: String,
+    /// Why nothing is read or sent; `null`: it is at home.
+    refused: Option<String>,
+}
+
+impl Identity {
+    /// Without a configuration nobody expects another name than it has.
+    fn of(found: &identity::Found, expect: Option<&str>) -> Self {
+        let name = found.kept.as_ref().and_then(|kept| kept.name.clone());
+        let refused = found.verdict(expect.or(name.as_deref())).err().map(|refusal| refusal.to_string());
+        Self { name, here: found.here.to_string(), refused }
+    }
 }
 
 pub(super) async fn status(common: &Common) -> Result<Exit, Failure> {
@@ -39,6 +63,7 @@ pub(super) async fn status(common: &Common) -> Result<Exit, Failure> {
         }),
         not_begun: configured.iter().flatten().map(String::as_str).filter(|name| !known(name)).collect(),
         status: &status,
+        identity: Identity::of(&identity::find(&db).await?, common.database()?.expect.as_deref()),
     };
     common.print(&report, || text(&report))?;
     Ok(Exit::Done)
@@ -65,6 +90,11 @@ fn text(report: &Report<'_>) -> String {
     };
     if *trouble > 0 {
         text += &format!("trouble    {trouble} things were not said: postbackd trouble list\n");
+    }
+    if let Some(why) = &report.identity.refused {
+        text += &format!("identity   {why}\n");
+    } else if let Some(name) = &report.identity.name {
+        text += &format!("identity   {name} ({})\n", report.identity.here);
     }
     let mut table = Table::new([
         "destination",

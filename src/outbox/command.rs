@@ -2,8 +2,11 @@
 
 use tokio_postgres::{Client, Transaction, types::Type};
 
-use super::{DbError, Param, ingest::Reader};
-use crate::command::{Answer, Command, Selection};
+use super::{BOUNDED, DbError, Param, ingest::Reader};
+use crate::{
+    command::{Answer, Command, Selection},
+    marks::ASKED,
+};
 
 /// Commands without an answer, oldest first.
 pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
@@ -15,6 +18,7 @@ pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
 /// other number is.
 pub async fn execute(db: &mut Client, reader: &mut Reader, id: i64, what: &str) -> Result<Answer, DbError> {
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     let sql =
         "select 1 from postback.ingest where epoch = $1 and last_seq = $2 and set_config('synchronous_commit', 'on', true) is not null for update";
     if tx.query_typed(sql, &[(&reader.epoch(), Type::INT8), (&reader.last_seq, Type::INT8)]).await?.is_empty() {
@@ -107,7 +111,7 @@ fn selected<'a>(state: &'a &str, select: &'a Selection) -> [Param<'a>; 4] {
 /// never tried: the person's word replaces what the attempts left open.
 async fn try_again(tx: &Transaction<'_>, last_seq: i64, state: &str, select: &Selection) -> Result<(i64, i64), DbError> {
     let sql = format!(
-        "update postback.pending p set state = 'retrying', attempts = 0, next_at = clock_timestamp(), reason = 'a person asked for it'
+        "update postback.pending p set state = 'retrying', attempts = 0, next_at = clock_timestamp(), reason = '{ASKED}'
           where {SELECTED} returning p.destination, p.event"
     );
     let rows = tx.query_typed(&sql, &selected(&state, select)).await?;

@@ -1,9 +1,10 @@
 //! A session with PostgreSQL: URL, TLS, timeouts, keepalives. Statements elsewhere name the schema of everything they use,
-//! so that nothing depends on a `search_path`, and nothing is set at startup that a transaction pooler would refuse.
+//! so that nothing depends on a `search_path`. Nothing is set at startup, which a transaction pooler would refuse, and nothing
+//! by a plain SET, which one would pass on to its other clients.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::{
     AsyncMessage, Client, Config, Notification,
@@ -20,18 +21,27 @@ use crate::secret::Secret;
 pub struct Database {
     /// `postgres://user:password@host:port/database?sslmode=..`, or libpq's `key=value` form.
     pub url: Secret,
+    /// The same database without a transaction pooler between, where `url` leads to one: for the owner's lock and LISTEN.
+    pub direct: Option<Secret>,
     /// PEM file with the authority that signed the server's certificate; with it the default `sslmode` is `verify-full`.
     pub ca: Option<PathBuf>,
     /// Name resolution, TCP, TLS and login together.
     pub connect_timeout: Duration,
     /// Connections that all destinations share.
     pub pool: usize,
+    /// The name that the database has to have, so that a copy is not taken for it.
+    pub expect: Option<String>,
 }
 
 impl Database {
     /// `url` as given on a command line, everything else by default.
     pub fn at(url: &str) -> Self {
-        Self { url: Secret::new("--url", url), ca: None, connect_timeout: Duration::from_secs(5), pool: 4 }
+        Self { url: Secret::new("--url", url), direct: None, ca: None, connect_timeout: Duration::from_secs(5), pool: 4, expect: None }
+    }
+
+    /// For what needs a session of its own: the owner's lock and LISTEN.
+    pub fn for_sessions(&self) -> Self {
+        Self { url: self.direct.as_ref().unwrap_or(&self.url).clone(), direct: None, ..self.clone() }
     }
 }
 
@@ -90,9 +100,6 @@ pub async fn connect_listening(
     Ok((client, driver))
 }
 
-/// For sessions that write: none waits or stays open for ever, whatever becomes of this process.
-pub const WRITER: &str = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '10s'";
-
 /// `size` sessions at most, made when needed.
 pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
     let place = Place::of(to, "pool")?;
@@ -103,7 +110,6 @@ pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
         .create_timeout(Some(to.connect_timeout))
         // Statements are short; whoever waits this long waits for a database that hangs.
         .wait_timeout(Some(Duration::from_secs(30)))
-        .post_create(Hook::async_fn(|db, _| Box::pin(async move { db.batch_execute(WRITER).await.map_err(HookError::Backend) })))
         .build()
         .map_err(|error| ConnectError::Pool(error.to_string()))
 }

@@ -44,7 +44,7 @@ pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken
 /// Returns why it could not go on.
 async fn listen(database: &Database, woken: &Arc<Notify>, waits: &mut Waits) -> ListenError {
     let heard = Arc::clone(woken);
-    let (client, driver) = match connect::connect_listening(database, "listen", move |_| heard.notify_one()).await {
+    let (client, driver) = match connect::connect_listening(&database.for_sessions(), "listen", move |_| heard.notify_one()).await {
         Ok(connected) => connected,
         Err(error) => return error.into(),
     };

@@ -1,10 +1,11 @@
-//! Retention: personal data and finished rows go after a time, a little at once, so that nobody notices.
+//! What is done now and then. Retention: personal data and finished rows go after a time, a little at once, so that nobody
+//! notices.
 
 use std::time::Duration;
 
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
-use super::{DbError, PIN, pinned};
+use super::{DbError, PIN, Param};
 use crate::session::Session;
 
 /// Entries of the stream in one transaction.
@@ -14,12 +15,25 @@ const NEXT: Duration = Duration::from_millis(500);
 /// When nothing was old enough.
 const LATER: Duration = Duration::from_secs(60);
 
-/// Takes old rows away for as long as the session lasts.
-pub async fn run(session: &Session, retention: Duration) -> DbError {
+/// What has to be done now and then for as long as this is the reader of `epoch`: retention, and healing of the shop's triggers.
+pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError {
+    // On the heap: the daemon's own task is large enough.
+    tokio::select! {
+        error = Box::pin(old_rows(session, epoch, retention)) => error,
+        error = Box::pin(super::heal::run(session, epoch)) => error,
+    }
+}
+
+/// Takes old rows away.
+async fn old_rows(session: &Session, epoch: i64, retention: Duration) -> DbError {
     let mut after = 0;
     loop {
-        let (old, looked_at) = match prune(session, retention, after).await {
+        let (old, looked_at) = match prune(session, epoch, retention, after).await {
             Ok(done) => done,
+            Err(error) if error.is_refusal() => {
+                tracing::warn!(error = %error, "old rows could not be taken away; it is tried again in {LATER:?}");
+                (0, None)
+            }
             Err(error) => return error,
         };
         // Entries that `pending` names stay behind; the next chunk begins after them.
@@ -29,11 +43,23 @@ pub async fn run(session: &Session, retention: Duration) -> DbError {
     }
 }
 
-/// One chunk: how many of its entries were old, and the last one looked at.
-async fn prune(session: &Session, retention: Duration, after: i64) -> Result<(i64, Option<i64>), DbError> {
+/// One chunk: how many of its entries were old, and the last one looked at. Nothing of it stays where another owner took over.
+async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -> Result<(i64, Option<i64>), DbError> {
     let db = session.pool.get().await?;
-    let params = [(&retention.as_secs_f64() as &(dyn ToSql + Sync), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
-    let rows = pinned(&db, PIN, include_str!("../../sql/prune.sql"), &params).await?;
-    db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]).await?;
+    let params: [Param<'_>; 3] = [(&retention.as_secs_f64(), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
+    let mine: [Param<'_>; 1] = [(&epoch, Type::INT8)];
+    let (begun, rows, commands, owned, ended) = tokio::join!(
+        db.batch_execute(PIN),
+        db.query_typed(include_str!("../../sql/prune.sql"), &params),
+        db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]),
+        // The last of them: it holds the row of the stream until the commit.
+        db.query_typed("select postback.own($1)", &mine),
+        db.batch_execute("commit"),
+    );
+    begun?;
+    let rows = rows?;
+    commands?;
+    owned?;
+    ended?;
     Ok(rows.first().map_or((0, None), |row| (row.get(0), row.get(1))))
 }

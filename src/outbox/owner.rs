@@ -20,7 +20,7 @@ use super::DbError;
 use crate::process::Process;
 
 /// Advisory lock of the reader: this class ("pbwd" as a number) and 1. Locks of this kind belong to one database.
-const READER: i32 = 1_885_501_284;
+pub(super) const READER: i32 = 1_885_501_284;
 /// Class of the destinations' locks; the second number is the name's hash. Two names with one hash could not be spread over two
 /// daemons, which is one pair in four thousand millions.
 const DESTINATION: i32 = READER + 1;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
 use super::{
-    DbError,
+    BOUNDED, DbError,
     owner::{self, FormerOwner, Keeper},
 };
 use crate::{
@@ -69,6 +69,7 @@ pub async fn claim(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted
     // The settle time is part of what a former process went by.
     let settings = format!("{} {}ms", wanted.settings, wanted.settle.as_millis());
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     let last_seq: i64 = tx.query_typed("select last_seq from postback.ingest", &[]).await?[0].get(0);
     let start = match wanted.start {
         None => last_seq,
@@ -167,6 +168,7 @@ async fn settled(tx: &tokio_postgres::Transaction<'_>, from: i64, to: i64, settl
 /// own, because it may take a while and must not hold up the stream.
 async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<(), DbError> {
     let tx = db.transaction().await?;
+    tx.batch_execute(BOUNDED).await?;
     tx.batch_execute("set local statement_timeout = 0").await?;
     let sql = "update postback.position set destination = $2
                 where destination = $1 and epoch < $3 and not exists (select from postback.position where destination = $2) returning 1";

@@ -28,7 +28,7 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 7] = [
+pub const MIGRATIONS: [Migration; 9] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
@@ -36,6 +36,8 @@ pub const MIGRATIONS: [Migration; 7] = [
     migration!(5, "heal", "0005_heal.sql"),
     migration!(6, "doctor", "0006_doctor.sql"),
     migration!(7, "owner", "0007_owner.sql"),
+    migration!(8, "identity", "0008_identity.sql"),
+    migration!(9, "heal in order", "0009_heal.sql"),
 ];
 
 /// The version that this binary works with.
@@ -150,8 +152,9 @@ pub async fn install(db: &mut Client, app_role: Option<&str>) -> Result<Vec<Migr
     if let Some(role) = app_role {
         let grants = "select format('grant usage on schema postback to %1$I; grant execute on function postback.event_id(text, text, text, int), \
                       postback.click_ids(text) to %1$I', $1::text)";
-        let grants: String = db.query_one(grants, &[&role]).await?.get(0);
-        db.batch_execute(&grants).await?;
+        for row in db.query_typed(grants, &[(&role, Type::TEXT)]).await? {
+            db.batch_execute(row.get(0)).await?;
+        }
     }
     Ok(applied)
 }
@@ -184,7 +187,8 @@ async fn migrate(db: &mut Client) -> Result<Vec<Migration>, SchemaError> {
         // "already exists, skipping" is no news to anybody.
         step.batch_execute("set local client_min_messages = warning").await?;
         step.batch_execute(sql).await.map_err(failed)?;
-        step.execute("insert into postback.migration (version, name) values ($1, $2)", &[&version, &name]).await.map_err(failed)?;
+        let done = "insert into postback.migration (version, name) values ($1, $2)";
+        step.query_typed(done, &[(&version, Type::INT4), (&name, Type::TEXT)]).await.map_err(failed)?;
         step.commit().await.map_err(failed)?;
         applied.push(migration);
     }
@@ -200,10 +204,10 @@ async fn known(db: &impl tokio_postgres::GenericClient) -> Result<Vec<Applied>, 
     // Not to_regclass: it raises where the role may not look into the schema.
     let there = "select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace \
                  where nspname = 'postback' and relname = 'migration')";
-    if !db.query_one(there, &[]).await?.get::<_, bool>(0) {
+    if !db.query_typed(there, &[]).await?.iter().any(|row| row.get(0)) {
         return Ok(Vec::new());
     }
-    let rows = db.query("select version, name, at, by from postback.migration order by version", &[]).await?;
+    let rows = db.query_typed("select version, name, at, by from postback.migration order by version", &[]).await?;
     Ok(rows.iter().map(|row| Applied { version: row.get(0), name: row.get(1), at: row.get(2), by: row.get(3) }).collect())
 }
 
@@ -211,26 +215,20 @@ async fn known(db: &impl tokio_postgres::GenericClient) -> Result<Vec<Applied>, 
 pub async fn require(db: &Client) -> Result<(), SchemaError> {
     let there = match known(db).await {
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let role = db.query_one("select quote_ident(current_user)", &[]).await?.get(0);
+            let rows = db.query_typed("select quote_ident(current_user)", &[]).await?;
+            let role = rows.first().map(|row| row.get(0)).unwrap_or_default();
             return Err(SchemaError::Forbidden { role });
         }
         other => other?,
     };
     let newest = there.last().map_or(0, |a| a.version);
-    let unbroken = there.iter().zip(1..).take_while(|(applied, version)| applied.version == *version).count();
-    match i32::try_from(unbroken).unwrap_or(i32::MAX) {
+    let unbroken = there.iter().zip(&MIGRATIONS).take_while(|(applied, wanted)| applied.version == wanted.version).last();
+    match unbroken.map_or(0, |(applied, _)| applied.version) {
         0 if newest == 0 => Err(SchemaError::Missing),
         _ if newest > VERSION => Err(SchemaError::Newer { found: newest }),
         found if found < VERSION => Err(SchemaError::Older { found }),
         _ => Ok(()),
     }
-}
-
-/// Replaces trigger functions whose tables have changed, and says what they could not. Called every second; returns per
-/// healed attachment its name, how many rows of trouble were said, and how many were not.
-pub async fn heal(db: &Client) -> Result<Vec<(String, i64, i64)>, DbError> {
-    let rows = db.query_typed("select name, said, failed from postback.heal()", &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
 /// Whether commits that say something notify [`super::listen::CHANNEL`]. Takes no lock when it is so already.
@@ -245,7 +243,7 @@ pub async fn loss(db: &Client) -> Result<Loss, SchemaError> {
 }
 
 async fn counted(db: &impl tokio_postgres::GenericClient) -> Result<Loss, tokio_postgres::Error> {
-    let row = db.query_one(include_str!("../../sql/loss.sql"), &[]).await?;
+    let row = &db.query_typed(include_str!("../../sql/loss.sql"), &[]).await?[0];
     Ok(Loss { events: row.get(0), unread: row.get(1), undelivered: row.get(2), trouble: row.get(3), triggers: row.get(4) })
 }
 
@@ -264,7 +262,7 @@ pub async fn uninstall(db: &mut Client, force: bool) -> Result<Loss, SchemaError
             step.batch_execute("set local lock_timeout = '100ms'; set local client_min_messages = warning").await?;
             let triggers = "select format('drop trigger %I on %s', tgname, tgrelid::regclass) from pg_trigger join pg_proc p on p.oid = tgfoid \
                             where pronamespace = 'postback'::regnamespace and not tgisinternal and tgparentid = 0 order by tgrelid, tgname";
-            for row in step.query(triggers, &[]).await? {
+            for row in step.query_typed(triggers, &[]).await? {
                 step.batch_execute(row.get(0)).await?;
             }
             step.batch_execute("lock table postback.event in share row exclusive mode").await?;

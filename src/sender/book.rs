@@ -35,6 +35,8 @@ pub struct Item {
     pub tries: u32,
     /// A former process may have sent it without recording it.
     pub maybe_sent: bool,
+    /// Likewise, and not even that it was about to be sent may have been kept.
+    pub lost: bool,
     /// Its row in `pending`.
     pub row: Option<Waiting>,
     /// Not before then.
@@ -381,6 +383,7 @@ mod tests {
             event: None,
             tries: 0,
             maybe_sent: false,
+            lost: false,
             row: None,
             due: None,
             busy: false,

@@ -117,9 +117,12 @@ impl Sender {
             Some(Err(why)) => return Judgement::Dead(why.clone()),
             None => return Judgement::Dead("past retention".into()),
         };
-        let (maybe_since, settings_changed) = (self.former.since, self.former.settings_changed);
+        // When a lost process sent it nobody knows, but not before it happened.
+        let maybe_since = if item.lost { Some(event.occurred_at) } else { self.former.since };
+        let settings_changed = self.former.settings_changed;
         let (cause, tries, maybe_sent) = (item.cause, item.tries, item.maybe_sent);
-        let question = Question { event, seq, cause, tries, maybe_sent, maybe_since, settings_changed };
+        let lost_until = self.former.lost.filter(|_| item.lost).map(|lost| lost.at);
+        let question = Question { event, seq, cause, tries, maybe_sent, maybe_since, settings_changed, lost_until };
         judge::judge(&question, facts, &self.to, Timestamp::now())
     }
 

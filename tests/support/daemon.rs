@@ -28,6 +28,8 @@ pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount 
 #[derive(Clone, Debug)]
 pub struct Config {
     database: String,
+    direct: Option<String>,
+    database_keys: Vec<(String, String)>,
     daemon: Vec<(String, String)>,
     destinations: Vec<(String, Vec<(String, String)>)>,
     more: String,
@@ -42,7 +44,19 @@ impl Config {
     /// For the database behind a URL.
     pub fn at(url: &str) -> Self {
         let daemon = vec![("settle".to_owned(), "\"0s\"".to_owned())];
-        Self { database: url.to_owned(), daemon, destinations: Vec::new(), more: String::new() }
+        Self { database: url.to_owned(), direct: None, database_keys: Vec::new(), daemon, destinations: Vec::new(), more: String::new() }
+    }
+
+    /// A further key of `[database]`.
+    pub fn database(mut self, key: &str, value: &str) -> Self {
+        set(&mut self.database_keys, key, value);
+        self
+    }
+
+    /// The same database without the pooler that the other URL leads to.
+    pub fn direct(mut self, url: &str) -> Self {
+        self.direct = Some(url.to_owned());
+        self
     }
 
     /// A key of `[daemon]`.
@@ -88,8 +102,9 @@ impl Config {
 
     /// The file.
     pub fn toml(&self) -> String {
-        let mut text = format!("[database]\nurl = \"{}\"\n\n[daemon]\n", self.database);
+        let direct = self.direct.iter().map(|url| format!("direct = \"{url}\"\n")).collect::<String>();
         let lines = |keys: &[(String, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        let mut text = format!("[database]\nurl = \"{}\"\n{direct}{}\n[daemon]\n", self.database, lines(&self.database_keys));
         text.push_str(&lines(&self.daemon));
         for (name, keys) in &self.destinations {
             text.push_str(&format!("\n[destination.{name}]\n{}", lines(keys)));
@@ -133,8 +148,8 @@ impl Daemon {
 
     /// Starts it without waiting.
     pub async fn spawn(config: Config) -> Self {
-        let (monitor, driver) =
-            tokio_postgres::connect(&config.database, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
+        let watched = config.direct.as_ref().unwrap_or(&config.database);
+        let (monitor, driver) = tokio_postgres::connect(watched, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
         tokio::spawn(driver);
         let directory = tempfile::tempdir().expect("a temporary directory");
         let lines = Lines { all: Arc::default(), changed: watch::channel(0).0 };

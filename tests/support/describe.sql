@@ -25,4 +25,5 @@ line(section, name, n, text) as (
          coalesce((select string_agg(a::text, ' ' order by a::text) from unnest(proacl) a), ''))
     from pg_proc p join pg_language l on l.oid = prolang, ns where pronamespace = ns.oid
 )
-select replace(replace(text, 'postback.', ''), 'postback_', '') from line order by section, regexp_replace(name, '^postback\.', '') collate "C", n, text collate "C"
+-- From 17 on an owner may maintain, too.
+select replace(replace(replace(text, 'postback.', ''), 'postback_', ''), '=arwdDxtm/', '=arwdDxt/') from line order by section, regexp_replace(name, '^postback\.', '') collate "C", n, text collate "C"

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! postgres  Database, Server        a fresh database per test; a private server for tests that stop one
+//! pgbouncer PgBouncer               a pool in transaction mode before the database
 //! receiver  Receiver, Behaviour     records every request; hangs, resets, answers 503 on demand
 //! daemon    Daemon, Config          target/debug/postbackd, its settings and its stderr
 //! shop      Shop, Load, Record      12 writers on 40 orders, and what they committed
@@ -14,6 +15,7 @@
 #![allow(dead_code)]
 
 pub mod daemon;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod reaper;
 pub mod receiver;

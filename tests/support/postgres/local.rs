@@ -25,6 +25,31 @@ pub struct Local {
 impl Local {
     /// Makes and starts one.
     pub fn start() -> Result<Self, String> {
+        Self::filled(Self::fill, "")
+    }
+
+    /// One that shares no system identifier with the others, whose files are copies of one `initdb`.
+    pub fn foreign() -> Result<Self, String> {
+        Self::filled(|server| server.init(&server.root.join("data")), "")
+    }
+
+    /// A copy of another one's files as they are now, started beside it; with `standby` one that follows it.
+    pub fn copy_of(original: &Self, standby: bool) -> Result<Self, String> {
+        let copy = |server: &Self| {
+            let data = server.root.join("data");
+            output(server.command("pg_basebackup").args(["-X", "stream", "-c", "fast", "-d", original.url(), "-D"]).arg(&data))?;
+            if standby {
+                let signal = data.join("standby.signal");
+                fs::write(&signal, "").map_err(|why| why.to_string())?;
+                server.own(&signal)?;
+            }
+            Ok(())
+        };
+        let follow = format!("primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\n", original.port);
+        Self::filled(copy, if standby { &follow } else { "" })
+    }
+
+    fn filled(fill: impl FnOnce(&Self) -> Result<(), String>, settings: &str) -> Result<Self, String> {
         let bin = find()?;
         let version = output(Command::new(bin.join("postgres")).arg("--version"))?;
         let who = unprivileged()?;
@@ -37,13 +62,13 @@ impl Local {
         ));
         let mut server = Self { bin, root, port: 0, url: String::new(), who, version: version.trim().to_owned() };
         server.own(&server.root)?;
-        server.fill()?;
+        fill(&server)?;
         let mut last = String::new();
         // Between asking for a free port and using it somebody else may take it.
         for _ in 0..5 {
             server.port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(|why| why.to_string())?.port();
             server.url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
-            server.configure()?;
+            server.configure(settings)?;
             match server.up() {
                 Ok(()) => return Ok(server),
                 Err(why) => last = why,
@@ -123,7 +148,7 @@ impl Local {
             return Ok(());
         }
         let _ = fs::remove_dir_all(&data);
-        output(self.command("initdb").args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data))?;
+        self.init(&data)?;
         // Made aside and renamed, because other test processes look for it at the same time. Without a cache it works as well.
         let aside = cache.join(format!("{name}-{}", std::process::id()));
         if output(Command::new("cp").arg("-a").arg(&data).arg(&aside)).is_err() || fs::rename(&aside, &cached).is_err() {
@@ -132,15 +157,39 @@ impl Local {
         Ok(())
     }
 
-    fn configure(&self) -> Result<(), String> {
+    fn init(&self, data: &Path) -> Result<(), String> {
+        let settings = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"];
+        output(self.command("initdb").args(settings).arg(data)).map(drop)
+    }
+
+    fn configure(&self, more: &str) -> Result<(), String> {
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nmax_connections = 200\n\
-             max_prepared_transactions = 20\nwal_level = replica\nlog_line_prefix = '%m [%p] %u@%d '\n",
+             max_prepared_transactions = 20\nwal_level = replica\nlog_line_prefix = '%m [%p] %u@%d '\n{more}",
             self.port,
             self.root.display()
         );
         let path = self.root.join("data/postgresql.auto.conf");
         fs::write(&path, settings).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Makes a standby a server that can be written to; returns when it is one.
+    pub fn promote(&self) -> Result<(), String> {
+        output(self.command("pg_ctl").args(["promote", "-w", "-t", "60", "-D"]).arg(self.root.join("data"))).map(drop)
+    }
+
+    /// `pg_upgrade` of another one into this one; both are down.
+    pub fn upgrade_from(&self, old: &Self) -> Result<(), String> {
+        let (bin, root) = (self.bin.display().to_string(), self.root.display().to_string());
+        let (from, to) = (old.root.join("data").display().to_string(), self.root.join("data").display().to_string());
+        self.run("pg_upgrade", &["-b", &bin, "-B", &bin, "-d", &from, "-D", &to, "-U", "postgres", "-s", &root])?;
+        // The settings of the old one have not come along; those of this one stand where they were.
+        Ok(())
+    }
+
+    /// Runs one of the server's programs to its end.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+        output(self.command(name).args(arguments))
     }
 
     fn command(&self, name: &str) -> Command {
