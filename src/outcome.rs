@@ -154,6 +154,18 @@ impl Outcome {
     }
 }
 
+/// Verdicts of a batch of which the platform names some by their place in the request, from 0; all others get `rest`. Of a place
+/// that is named twice the first word counts; places beyond the batch are nobody's.
+pub fn by_index(count: usize, named: impl IntoIterator<Item = (usize, Outcome)>, rest: &Outcome) -> Vec<Outcome> {
+    let mut verdicts: Vec<Option<Outcome>> = vec![None; count];
+    for (index, outcome) in named {
+        if let Some(verdict @ None) = verdicts.get_mut(index) {
+            *verdict = Some(outcome);
+        }
+    }
+    verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(|| rest.clone())).collect()
+}
+
 /// What the platform asks for in `Retry-After`, from `now` on, at most a day.
 pub fn retry_after(reply: &Reply, now: Timestamp) -> Option<Duration> {
     retry_after::parse(reply.header("retry-after")?, now)
@@ -261,6 +273,13 @@ mod tests {
         assert_eq!(verdict(429, &date), Outcome::Retry { why: "HTTP 429".into(), after, throttled: true });
         assert_eq!(verdict(503, &date), Outcome::Retry { why: "HTTP 503".into(), after, throttled: true });
         assert_eq!(verdict(500, &[("retry-after", "30")]), Outcome::Retry { why: "HTTP 500".into(), after, throttled: false });
+    }
+
+    #[test]
+    fn a_batch_has_a_verdict_for_each() {
+        let bad = |why: &str| Outcome::rejected(why);
+        let verdicts = by_index(3, [(1, bad("a")), (1, bad("b")), (7, bad("c"))], &Outcome::delivered());
+        assert_eq!(verdicts, [Outcome::delivered(), bad("a"), Outcome::delivered()]);
     }
 
     #[test]

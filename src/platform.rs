@@ -2,13 +2,14 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms.
+//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times.
 
 pub mod form;
 pub mod goods;
 mod keys;
 pub mod names;
 pub mod person;
+pub mod times;
 
 pub mod postback;
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times};
 use crate::{
     click,
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
@@ -121,7 +121,7 @@ impl Adapter for Settings {
         let event = json!({
             "destinationReferences": [action],
             "transactionId": "postbackd-check",
-            "eventTimestamp": event::time(now),
+            "eventTimestamp": times::rfc3339(now),
             "eventSource": self.event_source,
             "adIdentifiers": { "gclid": "postbackd-check" },
         });

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{super::Refusal, order, settings::Settings};
+use super::{
+    super::{Refusal, times},
+    order,
+    settings::Settings,
+};
 use crate::{
     delivery::{Awaiting, Delivery},
     money,
@@ -28,7 +32,7 @@ fn action(to: &Settings, delivery: &Delivery) -> Result<Value, Refusal> {
         return Err(Refusal::skip("test sales are not validated"));
     }
     let (zone, rules) = &to.timezone;
-    let at = refund.purchase.at.to_zoned(rules.clone()).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let at = times::local(refund.purchase.at, rules);
     let mut transaction = json!({ "orderRef": order::reference(delivery)?, "transactionDate": at, "timezone": zone });
     if refund.full {
         transaction["declineReason"] = json!(to.decline_reason);

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{event, settings::Settings};
 use crate::{
     delivery::Delivery,
-    outcome::{Outcome, Reply, by_api_status, quote},
+    outcome::{Outcome, Reply, by_api_status, by_index, quote},
 };
 
 const SIX_HOURS: Duration = Duration::from_secs(6 * 3_600);
@@ -54,12 +54,11 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
         return batch.iter().map(|delivery| accepted(to, delivery, id, batch)).collect();
     }
     let named = violations(&body);
-    let rest = Outcome::Split { why: "refused for another event of its request".into() };
-    let verdict = |n: usize| named.get(&n).map_or_else(|| rest.clone(), |why| Outcome::Rejected { why: why.clone() });
-    match named.keys().any(|n| *n < batch.len()) {
-        true => (0..batch.len()).map(verdict).collect(),
-        false => vec![Outcome::Split { why: words(&body) }; batch.len()],
+    if !named.keys().any(|n| *n < batch.len()) {
+        return vec![Outcome::Split { why: words(&body) }; batch.len()];
     }
+    let rest = Outcome::Split { why: "refused for another event of its request".into() };
+    by_index(batch.len(), named.into_iter().map(|(n, why)| (n, Outcome::rejected(why))), &rest)
 }
 
 fn accepted(to: &Settings, delivery: &Delivery, id: &str, batch: &[Delivery]) -> Outcome {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Refusal, goods, person},
+    super::{Refusal, goods, person, times},
     settings::{Merchant, Settings},
 };
 use crate::{
@@ -23,9 +23,9 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     event.insert("transactionId".into(), transaction_id(to, delivery)?.into());
     // An adjustment repeats the conversion's own time (unverified whether another would do) and says when it was made.
     let at = delivery.refund.as_ref().map_or(delivery.said.at, |refund| refund.purchase.at);
-    event.insert("eventTimestamp".into(), time(at.min(now)).into());
+    event.insert("eventTimestamp".into(), times::rfc3339(at.min(now)).into());
     if delivery.refund.is_some() {
-        event.insert("lastUpdatedTimestamp".into(), time(delivery.said.at.min(now)).into());
+        event.insert("lastUpdatedTimestamp".into(), times::rfc3339(delivery.said.at.min(now)).into());
     }
     event.insert("eventSource".into(), to.event_source.into());
     let value = delivery.refund.as_ref().map_or(delivery.said.value, |refund| Some(refund.remaining));
@@ -151,9 +151,4 @@ fn cart(merchant: &Merchant, delivery: &Delivery) -> Option<Value> {
         cart.insert("couponCodes".into(), coupon.split(',').collect());
     }
     Some(cart.into())
-}
-
-/// RFC 3339 in UTC, whole seconds.
-pub(super) fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
