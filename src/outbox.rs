@@ -28,7 +28,7 @@ pub mod rebase;
 
 pub mod inspect;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_postgres::{
@@ -51,6 +51,9 @@ pub enum DbError {
     /// Another task of the session found that it is over.
     #[error("the session ended; everything is read again from the tables")]
     SessionOver,
+    /// A connection that is open and silent: something on the way takes everything and passes nothing on.
+    #[error("no answer from the database within {}; the connection is given up", crate::words::duration(*.0))]
+    Silent(Duration),
     /// The session that holds the locks ended: the server or somebody there ended it, or the network.
     #[error("the session that holds the owner's locks was closed; they are taken again")]
     LockLost,
@@ -160,13 +163,35 @@ const PIN_ORDERED: &str = "begin; set local statement_timeout = '30s'; set local
                            set local enable_mergejoin = off; set local enable_sort = off; set local max_parallel_workers_per_gather = 0; \
                            set local jit = off";
 
+/// No statement of ours is waited for any longer: in a transaction that [`BOUNDED`] begins the server ends it 5 s earlier, with
+/// an error that comes. TCP notices a peer that has gone, but not a proxy that still takes what it no longer passes on.
+const ANSWER: Duration = Duration::from_secs(35);
+
+/// The same for what costs the server next to nothing: silence means that the way is broken. The session with the locks has
+/// the server end its statements after 5 s.
+const ANSWER_SOON: Duration = Duration::from_secs(6);
+
+/// Waits for an answer, not for ever. After [`DbError::Silent`] nobody knows what has become of the statement. On the heap,
+/// because it holds the statement with its rows.
+fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> impl Future<Output = Result<T, DbError>> {
+    let work = Box::pin(tokio::time::timeout(limit, work));
+    async move {
+        match work.await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(DbError::Silent(limit)),
+        }
+    }
+}
+
 /// One round trip: the pin, the statement, the end of the transaction.
 async fn pinned(db: &Client, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-    let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
-    begun?;
-    let rows = rows?;
-    ended?;
-    Ok(rows)
+    within(ANSWER, async {
+        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
+        begun?;
+        let rows = rows?;
+        ended.map(|()| rows)
+    })
+    .await
 }
 
 fn event_rows(rows: &[Row]) -> Vec<RawEvent> {

@@ -58,6 +58,26 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// A position that moved over entries without marks is written this late at most.
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
+/// No daemon's `fence` is longer.
+const LONGEST_FENCE: Duration = Duration::from_secs(4);
+
+/// A write whose answer was lost.
+#[derive(Debug)]
+struct Doubt {
+    /// The answers that it records.
+    backs: Vec<Back>,
+    /// Any one of its attempts, which went through together: event, entry, how many the entry had before. `None`: it has none.
+    entry: Option<(i64, i64, u32)>,
+}
+
+impl Doubt {
+    fn about(batch: Batch, desk: &Desk) -> Self {
+        let mut attempts = batch.marks.attempts.iter();
+        let entry = attempts.find_map(|row| Some((row.event, row.seq, desk.book.item(row.seq)?.recorded)));
+        Self { backs: batch.backs, entry }
+    }
+}
+
 /// What a destination's task is told from outside.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -79,6 +99,10 @@ pub struct Sender {
     wire: Wire,
     /// Answers that are not recorded yet and whose session is gone.
     stash: Vec<Back>,
+    /// The last write of a session that is gone, where nobody knows whether it went through.
+    doubt: Option<Doubt>,
+    /// At-most-once entries that were announced and have not been put on the wire since.
+    announced: HashSet<i64>,
     /// No request before this: the rate limit or the fence said so.
     gate: Option<Instant>,
     /// How long what is ready has waited to share a request.
@@ -144,6 +168,8 @@ impl Sender {
             breaker,
             wire: Wire::default(),
             stash: Vec::new(),
+            doubt: None,
+            announced: HashSet::new(),
             gate: None,
             gather: Gather::default(),
             former: Former::default(),
@@ -234,12 +260,13 @@ impl Sender {
 
     async fn serve_as(&mut self, session: &Arc<Session>, epoch: i64, control: &Control) -> Result<bool, DbError> {
         let mut grown = session.watch();
+        // Not given up when the session is lost: what a claim has found must be known, and each of its steps ends by itself.
         let mut desk = self.open(session, epoch).await?;
         let mut works = Works::default();
         let result = self.work(&mut desk, &mut works, &mut grown, control).await;
         // Answers whose marks are not known to be durable stay facts.
         if let Some((batch, _)) = works.writing.take() {
-            self.stash.extend(batch.backs);
+            self.doubt = Some(Doubt::about(batch, &desk));
         }
         self.stash.append(&mut desk.batch.backs);
         result
@@ -261,7 +288,10 @@ impl Sender {
             settle: session.settling.settle(),
             deadline: self.to.limits.deadline,
         };
+        self.former.tried.push(epoch);
         let claimed = position::claim(&mut db, &session.keeper, epoch, &wanted).await?;
+        // At once: the next claim would find nobody but this process, whatever fails below.
+        self.meet(epoch, &claimed);
         if let Some(was) = &self.to.was {
             session.keeper.give_back(&was.as_str().into()).await?;
         }
@@ -269,7 +299,7 @@ impl Sender {
         let mut desk = Desk {
             session: Arc::clone(session),
             epoch,
-            begins: now + claimed.wait,
+            begins: self.former.begins.map_or(now, |begins| begins.max(now)),
             seq: claimed.seq,
             horizon: claimed.horizon,
             stopped: claimed.paused || claimed.halted.is_some(),
@@ -283,10 +313,11 @@ impl Sender {
             written: now,
         };
         let rows = position::open_rows(&db, &self.to.name).await?;
+        self.resolve_doubt(&db).await?;
         self.former.lost = identity::lost(&db, &self.to.name).await?;
         drop(db);
-        self.remember_former(epoch, &claimed, &rows);
-        for position::OpenRow { row, kind, cause } in rows {
+        self.remember_rows(&rows);
+        for position::OpenRow { row, kind, cause, recorded } in rows {
             let wait = row.next_at.map(|at| at.duration_since(jiff::Timestamp::now())).filter(|wait| wait.is_positive());
             let lost = self.former.lost_row(&row, cause);
             desk.book.add(Item {
@@ -297,6 +328,7 @@ impl Sender {
                 cause,
                 event: None,
                 tries: u32::try_from(row.attempts).unwrap_or(0),
+                recorded: u32::try_from(recorded).unwrap_or(0),
                 maybe_sent: self.former.rows.contains(&row.seq) || lost,
                 lost,
                 row: Some(row.state),
@@ -312,19 +344,48 @@ impl Sender {
         Ok(desk)
     }
 
+    /// The position is claimed: a write of a former session has gone through by now or never will. Recorded twice, an answer
+    /// would count twice.
+    async fn resolve_doubt(&mut self, db: &tokio_postgres::Client) -> Result<(), DbError> {
+        let Some(doubt) = &self.doubt else { return Ok(()) };
+        let went_through = match doubt.entry {
+            None => false,
+            Some((event, seq, before)) => {
+                let recorded = position::recorded(db, &self.to.name, &[event]).await?;
+                recorded.iter().filter(|row| row.seq == seq).count() > before as usize
+            }
+        };
+        if let Some(doubt) = self.doubt.take().filter(|_| !went_through) {
+            self.stash.extend(doubt.backs);
+        }
+        Ok(())
+    }
+
     /// In the first session of a process, and after another owner: what may have been sent. After a clean stop nothing.
-    fn remember_former(&mut self, epoch: i64, claimed: &position::Claimed, rows: &[position::OpenRow]) {
+    fn meet(&mut self, epoch: i64, claimed: &position::Claimed) {
+        let tried = std::mem::take(&mut self.former.tried);
         if self.former.epoch.replace(epoch) == Some(claimed.old_epoch) {
             return;
         }
+        self.announced.clear();
+        // Nobody knows whom the claim that was not answered has met.
+        let unknown = if tried.contains(&claimed.old_epoch) { LONGEST_FENCE + self.to.limits.deadline } else { Duration::ZERO };
+        let wait = claimed.wait.max(unknown);
+        self.former.begins = self.former.begins.max(Some(Instant::now() + wait));
         // A former owner that may still be at work may begin with what becomes due meanwhile.
-        let by = jiff::Timestamp::now().saturating_add(claimed.wait).unwrap_or(jiff::Timestamp::MAX);
-        let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
-        let rows = rows.iter().filter(|open| claimed.crashed && due(&open.row)).map(|open| open.row.seq);
-        self.former.rows.extend(rows);
+        let by = jiff::Timestamp::now().saturating_add(wait).unwrap_or(jiff::Timestamp::MAX);
+        self.former.due_by = self.former.due_by.max(claimed.crashed.then_some(by));
         self.former.up_to = self.former.up_to.max(claimed.maybe);
         self.former.since = Some(claimed.written);
         self.former.settings_changed = claimed.settings_changed;
+    }
+
+    /// The rows of `pending` that a former process may have begun with.
+    fn remember_rows(&mut self, rows: &[position::OpenRow]) {
+        if let Some(by) = self.former.due_by.take() {
+            let due = |row: &PendingRow| row.next_at.is_none_or(|at| at <= by);
+            self.former.rows.extend(rows.iter().filter(|open| due(&open.row)).map(|open| open.row.seq));
+        }
     }
 
     /// Its fate is known or under way in this process.
@@ -332,10 +393,20 @@ impl Sender {
         self.wire.has(seq) || self.stash.iter().any(|back| back.batch.iter().any(|sent| sent.all().any(|all| all == seq)))
     }
 
-    /// An at-most-once delivery that was being sent when its process was lost: nobody knows, so a person decides.
-    fn resolve_sending(&self, desk: &mut Desk, now: Instant) {
-        for seq in desk.book.with_row(Waiting::Sending) {
-            if !self.wire.has(seq) && desk.book.item(seq).is_some_and(|item| !item.busy) {
+    /// An at-most-once delivery that was being sent when its process was lost: nobody knows, so a person decides. What this
+    /// process announced and never sent is sent now.
+    fn resolve_sending(&mut self, desk: &mut Desk, now: Instant) {
+        let sending = desk.book.with_row(Waiting::Sending);
+        self.announced.retain(|seq| sending.contains(seq));
+        for seq in sending {
+            if self.announced.contains(&seq) {
+                if let Some(item) = desk.book.item_mut(seq) {
+                    item.tries = item.tries.saturating_sub(1);
+                }
+                // Nobody may take it before its row says so.
+                desk.book.hold(seq);
+                desk.wait(seq, Waiting::Retrying, Duration::ZERO, "not sent yet".into(), true, now);
+            } else if !self.wire.has(seq) && desk.book.item(seq).is_some_and(|item| !item.busy) {
                 let why = "the daemon was lost between request and answer, and the platform counts every request";
                 desk.finish(seq, State::Unknown, Some(why.into()), None, None, now);
             }
@@ -465,7 +536,7 @@ impl Sender {
             if rows.iter().any(|row| row.seq == entry.seq && row.outcome != State::Retry) || desk.book.item(entry.seq).is_some() {
                 continue;
             }
-            let tries = rows.iter().filter(|row| row.seq == entry.seq).count();
+            let tries = u32::try_from(rows.iter().filter(|row| row.seq == entry.seq).count()).unwrap_or(u32::MAX);
             let lost = self.former.lost_entry(entry.event_id, entry.cause);
             desk.book.add(Item {
                 seq: entry.seq,
@@ -474,7 +545,8 @@ impl Sender {
                 lane: Arc::clone(&entry.reference),
                 cause: entry.cause,
                 event: Some(entry.event.clone()),
-                tries: u32::try_from(tries).unwrap_or(u32::MAX),
+                tries,
+                recorded: tries,
                 maybe_sent: entry.seq <= self.former.up_to || lost,
                 lost,
                 row: None,
@@ -520,6 +592,11 @@ impl Sender {
         let Some((batch, place)) = works.writing.take() else { return };
         desk.seq = place.to;
         desk.horizon = place.horizon;
+        for attempt in &batch.marks.attempts {
+            if let Some(item) = desk.book.item_mut(attempt.seq) {
+                item.recorded += 1;
+            }
+        }
         for (seq, fate) in batch.fates {
             desk.book.apply(seq, fate);
         }

@@ -10,10 +10,15 @@ mod harness;
 mod heal;
 mod isolation;
 mod pooler;
+mod reconnect;
+mod roles;
 mod said;
+mod secrets;
 mod sending;
+mod server_crash;
 mod takeover;
 mod visibility;
+mod wake;
 
 // Inside the shop's database.
 mod attach;
@@ -23,6 +28,7 @@ mod sql_api;
 
 mod adapters;
 mod golden;
+mod in_doubt;
 mod injection;
 mod lost;
 mod route;

@@ -27,7 +27,7 @@ else
   cargo test --lib --bins --tests --no-run
   run cargo test --lib --bins -- "$@"
   # Those that measure or need the whole machine run after the others and one at a time.
-  heavy=(crash:: isolation:: visibility::)
+  heavy=(crash:: in_doubt:: isolation:: visibility::)
   run cargo test --test it -- "${heavy[@]/#/--skip=}" "$@"
   [ $# -gt 0 ] || run cargo test --test it -- --test-threads=1 "${heavy[@]}"
 fi

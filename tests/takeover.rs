@@ -9,24 +9,23 @@ use std::{
 use crate::{
     sending::Stage,
     support::{
-        daemon::{Config, Daemon, QUERY},
+        daemon::{Config, Daemon},
         settled::{self, Run},
         shop::{self, Load},
     },
 };
 
-/// The destination `d`, told by `from`, so that the receiver knows who sent.
+/// The destination `d`, told by `from` in a header, so that the receiver knows who sent; what is said is the same.
 fn by(stage: &Stage, from: &str, keys: &[(&str, &str)]) -> Config {
-    let url = format!("'{}?{QUERY}&from={from}'", stage.receiver.url("/d"));
-    let mut all = vec![("url", url.as_str())];
+    let headers = format!("{{ x-from = \"{from}\" }}");
+    let mut all = vec![("headers", headers.as_str())];
     all.extend_from_slice(keys);
     stage.config(&all).daemon("instance", &format!("\"{from}\""))
 }
 
 /// Arrivals by who sent them.
 fn sent_by(stage: &Stage, from: &str) -> Vec<String> {
-    let from = Some(from.to_owned());
-    stage.receiver.at("/d").iter().filter(|arrival| arrival.param("from") == from).map(|arrival| arrival.id()).collect()
+    stage.receiver.at("/d").iter().filter(|arrival| arrival.header("x-from") == Some(from)).map(|arrival| arrival.id()).collect()
 }
 
 async fn standby(config: Config) -> Daemon {
@@ -103,7 +102,7 @@ async fn a_stopped_owner_that_comes_back_commits_nothing_and_begins_nothing() {
     let stopped = Instant::now();
     owner_is(&stage, "b").await;
     assert!(stopped.elapsed() < Duration::from_secs(7), "reading was taken over after {:?}", stopped.elapsed());
-    stage.receiver.wait_until("the new owner to send", |log| log.iter().any(|arrival| arrival.param("from").as_deref() == Some("b"))).await;
+    stage.receiver.wait_until("the new owner to send", |log| log.iter().any(|arrival| arrival.header("x-from") == Some("b"))).await;
     let before = sent_by(&stage, "a").len();
     let may_repeat: BTreeSet<String> = sent_by(&stage, "a").into_iter().collect();
     first.cont();
@@ -160,7 +159,7 @@ async fn a_single_daemon_does_not_wait_for_itself() {
     assert!(began.elapsed() < Duration::from_secs(5), "cut off and sent after {:?}", began.elapsed());
     // Stopped for longer than the server waits, and nobody took over.
     daemon.stop();
-    stage.until("select count(*) from pg_stat_activity where application_name = 'postbackd owner'", "0").await;
+    stage.until("select count(*) from pg_stat_activity where datname = current_database() and application_name = 'postbackd owner'", "0").await;
     stage.shop("select postback.purchase('4', 9, 'EUR', '{}')").await;
     daemon.cont();
     stage.state(4, "delivered").await;

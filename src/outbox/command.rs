@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Transaction, types::Type};
 
-use super::{BOUNDED, DbError, Param, ingest::Reader};
+use super::{ANSWER, BOUNDED, DbError, Param, ingest::Reader, within};
 use crate::{
     command::{Answer, Command, Selection},
     marks::ASKED,
@@ -10,13 +10,18 @@ use crate::{
 
 /// Commands without an answer, oldest first.
 pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
-    let rows = db.query_typed("select id, what::text from postback.command where answer is null order by id limit 100", &[]).await?;
+    let rows = within(ANSWER, db.query_typed("select id, what::text from postback.command where answer is null order by id limit 100", &[])).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Carries one out and answers it. Numbers that it adds to the stream are taken under the lock of the ingest row, as every
 /// other number is.
 pub async fn execute(db: &mut Client, reader: &mut Reader, id: i64, what: &str) -> Result<Answer, DbError> {
+    // Seven statements at most.
+    within(ANSWER * 7, in_one_transaction(db, reader, id, what)).await
+}
+
+async fn in_one_transaction(db: &mut Client, reader: &mut Reader, id: i64, what: &str) -> Result<Answer, DbError> {
     let tx = db.transaction().await?;
     tx.batch_execute(BOUNDED).await?;
     let sql =

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
-use super::DbError;
+use super::{ANSWER, DbError, within};
 use crate::marks::{Marks, Move, PendingRow};
 
 /// Writes it, durably; `Fenced` when somebody else has moved the position.
@@ -31,8 +31,9 @@ pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks
     let pending_reason: Vec<Option<String>> = rows.iter().map(|row| without_nul(row.reason.as_deref())).collect();
     let gone: Vec<i64> = marks.pending.iter().filter(|(_, row)| row.is_none()).map(|(seq, _)| *seq).collect();
 
-    let rows = db
-        .query_typed(
+    let rows = within(
+        ANSWER,
+        db.query_typed(
             include_str!("../../sql/complete.sql"),
             &[
                 (&destination, Type::TEXT),
@@ -62,8 +63,9 @@ pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks
                 (&gone, Type::INT8_ARRAY),
                 (&marks.decided_anew, Type::INT8_ARRAY),
             ],
-        )
-        .await?;
+        ),
+    )
+    .await?;
     if rows.first().map_or(0, |row| row.get::<_, i64>(0)) == 1 { Ok(()) } else { Err(DbError::Fenced) }
 }
 

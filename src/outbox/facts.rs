@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
-    DbError, PIN, RawEvent,
+    ANSWER, DbError, PIN, RawEvent,
     ingest::{REFUND, SALE, once_row, refund_row, sale_row},
+    within,
 };
 use crate::{
     books::{Facts, LastAttempt, Receipt, State},
@@ -73,16 +74,19 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
     };
     let purchases =
         async { if following.is_empty() { Ok(Vec::new()) } else { db.query_typed(purchases_sql, &[(&following, Type::TEXT_ARRAY)]).await } };
-    let (begun, sales, booked, once, last, receipts, purchases, ended) = tokio::join!(
-        db.batch_execute(PIN),
-        sales,
-        booked,
-        once,
-        of_history(last_sql),
-        of_history(receipts_sql),
-        purchases,
-        db.batch_execute("commit")
-    );
+    let all = async {
+        Ok::<_, DbError>(tokio::join!(
+            db.batch_execute(PIN),
+            sales,
+            booked,
+            once,
+            of_history(last_sql),
+            of_history(receipts_sql),
+            purchases,
+            db.batch_execute("commit")
+        ))
+    };
+    let (begun, sales, booked, once, last, receipts, purchases, ended) = within(ANSWER, all).await?;
     begun?;
     let mut facts = Facts::default();
     for row in sales? {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 use tokio_postgres::{Client, types::Type};
 
-use super::{DbError, RawEvent, window::Snapshot, window::Window};
+use super::{ANSWER, DbError, RawEvent, window::Snapshot, window::Window, within};
 use crate::{
     books::{Changes, Known, Refund, Sale},
     event::{Event, Kind},
@@ -42,7 +42,7 @@ impl Reader {
     /// Reads the position as the owner of `epoch`.
     pub async fn load(db: &Client, epoch: i64) -> Result<Self, DbError> {
         let sql = "select epoch, snap, win, page_id, last_seq from postback.ingest";
-        let row = &db.query_typed(sql, &[]).await?[0];
+        let row = &within(ANSWER, db.query_typed(sql, &[])).await?[0];
         if row.get::<_, i64>(0) != epoch {
             return Err(DbError::Fenced);
         }
@@ -138,8 +138,9 @@ impl Reader {
         let note_what: Vec<&str> = notes.iter().map(|note| note.what.as_str()).collect();
         let note_message: Vec<&str> = notes.iter().map(|note| note.message.as_str()).collect();
 
-        let rows = db
-            .query_typed(
+        let rows = within(
+            ANSWER,
+            db.query_typed(
                 include_str!("../../sql/ingest.sql"),
                 &[
                     (&self.epoch, Type::INT8),
@@ -171,8 +172,9 @@ impl Reader {
                     (&note_what, Type::TEXT_ARRAY),
                     (&note_message, Type::TEXT_ARRAY),
                 ],
-            )
-            .await?;
+            ),
+        )
+        .await?;
         let written: i64 = rows.first().map_or(0, |row| row.get(0));
         if written != 1 {
             return Err(DbError::Fenced);
@@ -215,11 +217,11 @@ pub async fn know<'a>(db: &Client, events: impl Iterator<Item = &'a Event>) -> R
             }
         }
     };
-    let (sales, refunds, once) = tokio::join!(sales, refunds, once);
+    let (sales, refunds, once) = within(ANSWER, async { tokio::try_join!(sales, refunds, once) }).await?;
     Ok(Known {
-        sales: sales?.iter().map(|row| sale_row(row, 0)).collect::<Result<_, _>>()?,
-        refunds: refunds?.iter().map(refund_row).collect::<Result<_, _>>()?,
-        once: once?.iter().map(once_row).collect::<Result<_, _>>()?,
+        sales: sales.iter().map(|row| sale_row(row, 0)).collect::<Result<_, _>>()?,
+        refunds: refunds.iter().map(refund_row).collect::<Result<_, _>>()?,
+        once: once.iter().map(once_row).collect::<Result<_, _>>()?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::{DbError, PIN, Param};
+use super::{ANSWER, DbError, PIN, Param, within};
 use crate::session::Session;
 
 /// Entries of the stream in one transaction.
@@ -48,14 +48,17 @@ async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -
     let db = session.pool.get().await?;
     let params: [Param<'_>; 3] = [(&retention.as_secs_f64(), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
     let mine: [Param<'_>; 1] = [(&epoch, Type::INT8)];
-    let (begun, rows, commands, owned, ended) = tokio::join!(
-        db.batch_execute(PIN),
-        db.query_typed(include_str!("../../sql/prune.sql"), &params),
-        db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]),
-        // The last of them: it holds the row of the stream until the commit.
-        db.query_typed("select postback.own($1)", &mine),
-        db.batch_execute("commit"),
-    );
+    let all = async {
+        Ok::<_, DbError>(tokio::join!(
+            db.batch_execute(PIN),
+            db.query_typed(include_str!("../../sql/prune.sql"), &params),
+            db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]),
+            // The last of them: it holds the row of the stream until the commit.
+            db.query_typed("select postback.own($1)", &mine),
+            db.batch_execute("commit"),
+        ))
+    };
+    let (begun, rows, commands, owned, ended) = within(ANSWER, all).await?;
     begun?;
     let rows = rows?;
     commands?;

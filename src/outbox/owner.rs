@@ -16,7 +16,7 @@ use std::{
 
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::DbError;
+use super::{ANSWER_SOON, DbError, Param, within};
 use crate::process::Process;
 
 /// Advisory lock of the reader: this class ("pbwd" as a number) and 1. Locks of this kind belong to one database.
@@ -29,8 +29,8 @@ const DESTINATION: i32 = READER + 1;
 /// kernel of a stopped process still answers keepalives.
 async fn prepare(lock: &Client) -> Result<(), DbError> {
     // No standby of the server has to know of a check: what counts is the server that gives the locks.
-    lock.batch_execute("set idle_session_timeout = '5s'; set statement_timeout = '5s'; set synchronous_commit = 'local'").await?;
-    Ok(())
+    let settings = lock.batch_execute("set idle_session_timeout = '5s'; set statement_timeout = '5s'; set synchronous_commit = 'local'");
+    within(ANSWER_SOON, settings).await
 }
 
 /// A session that can hold locks, and its row in `postback.daemon`.
@@ -59,7 +59,7 @@ impl Keeper {
     /// Introduces this process; `fence` is how long it begins requests after a check.
     pub async fn introduce(lock: Client, instance: &str, fence: Duration) -> Result<Self, DbError> {
         prepare(&lock).await?;
-        if lock.query_typed("select pg_is_in_recovery()", &[]).await?.first().is_none_or(|row| row.get(0)) {
+        if within(ANSWER_SOON, lock.query_typed("select pg_is_in_recovery()", &[])).await?.first().is_none_or(|row| row.get(0)) {
             return Err(DbError::Standby);
         }
         let process = Process::this();
@@ -78,13 +78,16 @@ impl Keeper {
             (&process.started, Type::INT8),
             (&fence_ms, Type::INT4),
         ];
-        let session = lock
-            .query_typed(sql, &params)
+        let session = within(ANSWER_SOON, lock.query_typed(sql, &params))
             .await?
             .first()
             .ok_or_else(|| DbError::Unexpected("this session is not in pg_stat_activity".into()))?
             .get(0);
         Ok(Self { lock, session, process, reading: AtomicI64::new(0), held: tokio::sync::Mutex::default() })
+    }
+
+    async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        within(ANSWER_SOON, self.lock.query_typed(sql, params)).await
     }
 
     /// This process.
@@ -98,7 +101,7 @@ impl Keeper {
         let sql = "
           update postback.ingest i set epoch = $1, daemon = $2, owner = d.instance from postback.daemon d
            where d.id = $2 and i.epoch < $1 and set_config('synchronous_commit', 'on', true) is not null returning i.last_seq";
-        let rows = self.lock.query_typed(sql, &[(&epoch, Type::INT8), (&self.session, Type::INT8)]).await?;
+        let rows = self.ask(sql, &[(&epoch, Type::INT8), (&self.session, Type::INT8)]).await?;
         let last_seq = rows.first().ok_or(DbError::Fenced)?.get(0);
         self.reading.store(epoch, Ordering::Release);
         Ok(Some(Reading { epoch, last_seq }))
@@ -114,7 +117,7 @@ impl Keeper {
     pub async fn take(&self, destination: &Arc<str>) -> Result<Option<i64>, DbError> {
         let mut held = self.held.lock().await;
         if held.contains(destination) {
-            return Ok(Some(self.lock.query_typed("select nextval('postback.epoch_seq')", &[]).await?[0].get(0)));
+            return Ok(Some(self.ask("select nextval('postback.epoch_seq')", &[]).await?[0].get(0)));
         }
         let epoch = self.draw(DESTINATION, Some(destination)).await?;
         if epoch.is_some() {
@@ -127,7 +130,7 @@ impl Keeper {
     pub async fn give_back(&self, destination: &Arc<str>) -> Result<(), DbError> {
         if self.held.lock().await.remove(destination) {
             let sql = "select pg_advisory_unlock($1, hashtext($2))";
-            self.lock.query_typed(sql, &[(&DESTINATION, Type::INT4), (&&**destination, Type::TEXT)]).await?;
+            self.ask(sql, &[(&DESTINATION, Type::INT4), (&&**destination, Type::TEXT)]).await?;
         }
         Ok(())
     }
@@ -135,7 +138,7 @@ impl Keeper {
     /// Takes a lock and draws its epoch in one statement, so that the order of epochs is the order of owners.
     async fn draw(&self, class: i32, name: Option<&str>) -> Result<Option<i64>, DbError> {
         let sql = "select case when pg_try_advisory_lock($1, coalesce(hashtext($2), 1)) then nextval('postback.epoch_seq') end";
-        let epoch: Option<i64> = self.lock.query_typed(sql, &[(&class, Type::INT4), (&name, Type::TEXT)]).await?[0].get(0);
+        let epoch: Option<i64> = self.ask(sql, &[(&class, Type::INT4), (&name, Type::TEXT)]).await?[0].get(0);
         if epoch.is_none() {
             self.end_what_is_gone().await?;
         }
@@ -149,12 +152,12 @@ impl Keeper {
           select d.machine, d.pid, d.started, d.backend, d.backend_start
             from postback.daemon d join pg_catalog.pg_stat_activity a on a.pid = d.backend and a.backend_start = d.backend_start
            where d.machine = $1 and d.id <> $2";
-        let rows = self.lock.query_typed(sql, &[(&self.process.machine, Type::TEXT), (&self.session, Type::INT8)]).await?;
+        let rows = self.ask(sql, &[(&self.process.machine, Type::TEXT), (&self.session, Type::INT8)]).await?;
         for row in rows.iter().filter(|row| process_of(row, 0).is_gone()) {
             let backend: i32 = row.get(3);
             tracing::info!(backend, "ending the session that a killed daemon of this machine left at the server");
             let sql = "select pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = $1 and backend_start = $2";
-            self.lock.query_typed(sql, &[(&backend, Type::INT4), (&row.get::<_, jiff::Timestamp>(4), Type::TIMESTAMPTZ)]).await?;
+            self.ask(sql, &[(&backend, Type::INT4), (&row.get::<_, jiff::Timestamp>(4), Type::TIMESTAMPTZ)]).await?;
         }
         Ok(())
     }
@@ -162,7 +165,7 @@ impl Keeper {
     /// Proves that the session that holds the locks is alive and nobody has begun a later one.
     pub async fn prove(&self) -> Result<(), DbError> {
         let sql = "update postback.daemon set checked = clock_timestamp() where id = $1 returning (select epoch from postback.ingest)";
-        let rows = self.lock.query_typed(sql, &[(&self.session, Type::INT8)]).await?;
+        let rows = self.ask(sql, &[(&self.session, Type::INT8)]).await?;
         let reading = self.reading.load(Ordering::Acquire);
         match rows.first() {
             Some(row) if reading == 0 || row.get::<_, i64>(0) == reading => Ok(()),
@@ -175,8 +178,8 @@ impl Keeper {
         let sql = "
           with gone as (update postback.daemon set released = clock_timestamp(), checked = clock_timestamp() where id = $1)
           update postback.ingest set owner = null, daemon = null where epoch = $2";
-        self.lock.query_typed(sql, &[(&self.session, Type::INT8), (&self.reading.load(Ordering::Acquire), Type::INT8)]).await?;
-        self.lock.query_typed("select pg_advisory_unlock_all()", &[]).await?;
+        self.ask(sql, &[(&self.session, Type::INT8), (&self.reading.load(Ordering::Acquire), Type::INT8)]).await?;
+        self.ask("select pg_advisory_unlock_all()", &[]).await?;
         Ok(())
     }
 }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
 use super::{
-    BOUNDED, DbError,
+    ANSWER, BOUNDED, DbError,
     owner::{self, FormerOwner, Keeper},
+    within,
 };
 use crate::{
     books::{Cause, State},
@@ -66,6 +67,10 @@ pub async fn claim(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted
     if let Some(was) = wanted.was {
         rename(db, epoch, was, wanted.name).await?;
     }
+    within(ANSWER, claim_as(db, keeper, epoch, wanted)).await
+}
+
+async fn claim_as(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
     // The settle time is part of what a former process went by.
     let settings = format!("{} {}ms", wanted.settings, wanted.settle.as_millis());
     let tx = db.transaction().await?;
@@ -139,7 +144,7 @@ pub async fn claim(db: &mut Client, keeper: &Keeper, epoch: i64, wanted: &Wanted
 /// After a clean drain nothing of it is on its way any more: whoever comes next need not wait.
 pub async fn leave(db: &Client, destination: &str, epoch: i64) -> Result<(), DbError> {
     let sql = "update postback.position set daemon = null where destination = $1 and epoch = $2";
-    db.query_typed(sql, &[(&destination, Type::TEXT), (&epoch, Type::INT8)]).await?;
+    within(ANSWER, db.query_typed(sql, &[(&destination, Type::TEXT), (&epoch, Type::INT8)])).await?;
     Ok(())
 }
 
@@ -193,14 +198,17 @@ pub struct OpenRow {
     pub kind: Option<Kind>,
     /// Of the entry.
     pub cause: Option<Cause>,
+    /// Attempts on record for the entry.
+    pub recorded: i64,
 }
 
 /// The open rows of `pending`, in stream order: what waits for a time, for another event or was being sent.
 pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, DbError> {
-    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause
+    let sql = "select p.event, p.seq, p.order_ref, p.state, p.attempts, p.next_at, p.reason, e.kind, l.cause,
+                      (select count(*) from postback.attempt a where a.destination = p.destination and a.event = p.event and a.seq = p.seq)
                  from postback.pending p left join postback.event e on e.id = p.event left join postback.log l on l.seq = p.seq
                 where p.destination = $1 and p.state in ('retrying', 'held', 'parked', 'sending') order by p.seq";
-    let rows = db.query_typed(sql, &[(&destination, Type::TEXT)]).await?;
+    let rows = within(ANSWER, db.query_typed(sql, &[(&destination, Type::TEXT)])).await?;
     let pending = |row: &tokio_postgres::Row| {
         let row_in_table = PendingRow {
             event: row.get(0),
@@ -215,6 +223,7 @@ pub async fn open_rows(db: &Client, destination: &str) -> Result<Vec<OpenRow>, D
             row: row_in_table,
             kind: row.get::<_, Option<&str>>(7).and_then(|kind| kind.parse().ok()),
             cause: row.get::<_, Option<&str>>(8).and_then(Cause::parse),
+            recorded: row.get(9),
         })
     };
     rows.iter().map(pending).collect()

@@ -7,9 +7,9 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff as
 /// The first wait: a failover or a restarted pooler is often over by then.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait: deliveries are to go on within 5 s of the server's return.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(1);
 
-/// Endless waits: doubling from 100 ms to 2 s, each 30 % more or less, so that several daemons do not knock together.
+/// Endless waits: doubling from 100 ms to 1 s, each 30 % more or less, so that several daemons do not knock together.
 #[derive(Debug)]
 pub struct Waits(ExponentialBackoff);
 

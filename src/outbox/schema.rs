@@ -213,6 +213,10 @@ async fn known(db: &impl tokio_postgres::GenericClient) -> Result<Vec<Applied>, 
 
 /// The daemon's question before anything else: is the schema the one that this binary was made for?
 pub async fn require(db: &Client) -> Result<(), SchemaError> {
+    super::within(super::ANSWER_SOON, async { Ok::<_, DbError>(fits(db).await) }).await?
+}
+
+async fn fits(db: &Client) -> Result<(), SchemaError> {
     let there = match known(db).await {
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             let rows = db.query_typed("select quote_ident(current_user)", &[]).await?;
@@ -233,7 +237,7 @@ pub async fn require(db: &Client) -> Result<(), SchemaError> {
 
 /// Whether commits that say something notify [`super::listen::CHANNEL`]. Takes no lock when it is so already.
 pub async fn wake(db: &Client, listen: bool) -> Result<(), DbError> {
-    db.query_typed("select postback.wake($1)", &[(&listen, Type::BOOL)]).await?;
+    super::within(super::ANSWER, db.query_typed("select postback.wake($1)", &[(&listen, Type::BOOL)])).await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{DbError, PIN_ORDERED, RawEvent, pinned};
+use super::{ANSWER, ANSWER_SOON, DbError, PIN_ORDERED, RawEvent, pinned, within};
 use crate::{
     books::Cause,
     event::{Event, Unreadable},
@@ -49,14 +49,14 @@ pub struct End {
 
 /// One row, no other table.
 pub async fn end(db: &Client) -> Result<End, DbError> {
-    let row = &db.query_typed("select last_seq, acted from postback.ingest", &[]).await?[0];
+    let row = &within(ANSWER_SOON, db.query_typed("select last_seq, acted from postback.ingest", &[])).await?[0];
     Ok(End { last_seq: row.get(0), acted: row.get(1) })
 }
 
 /// Which of these events stand in the stream.
 pub async fn known(db: &Client, events: &[i64]) -> Result<HashSet<i64>, DbError> {
     let sql = "select distinct event from postback.log where event = any($1)";
-    Ok(db.query_typed(sql, &[(&events, Type::INT8_ARRAY)]).await?.iter().map(|row| row.get(0)).collect())
+    Ok(within(ANSWER, db.query_typed(sql, &[(&events, Type::INT8_ARRAY)])).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// How far may be read: up to `sure` without asking, up to `perhaps` where the database's clock says so.
@@ -136,6 +136,6 @@ fn numbered(row: &Row) -> Numbered {
 /// Events by id, for deliveries that wait in `pending` without their event in memory.
 pub async fn events(db: &Client, ids: &[i64]) -> Result<HashMap<i64, Result<Arc<Event>, String>>, DbError> {
     let sql = "select id, kind, ref, payload::text, occurred_at from postback.event where id = any($1)";
-    let rows = db.query_typed(sql, &[(&ids, Type::INT8_ARRAY)]).await?;
+    let rows = within(ANSWER, db.query_typed(sql, &[(&ids, Type::INT8_ARRAY)])).await?;
     Ok(super::event_rows(&rows).iter().map(|raw| (raw.id, decoded(raw))).collect())
 }

@@ -8,7 +8,7 @@
 
 use tokio_postgres::{Client, types::Type};
 
-use super::{DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned};
+use super::{ANSWER_SOON, DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned, within};
 
 /// A `pg_snapshot`, as text `xmin:xmax:xip,..`. 64-bit transaction ids never wrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ const IN_WINDOW: &str = "
 
 /// The present view, and whether the server is a standby (whose snapshots hide running transactions: never read there).
 pub async fn now(db: &Client) -> Result<(Snapshot, bool), DbError> {
-    let row = &db.query_typed("select pg_current_snapshot()::text, pg_is_in_recovery()", &[]).await?[0];
+    let row = &within(ANSWER_SOON, db.query_typed("select pg_current_snapshot()::text, pg_is_in_recovery()", &[])).await?[0];
     let text: &str = row.get(0);
     let snapshot = Snapshot::parse(text).ok_or_else(|| DbError::Unexpected(format!("snapshot {text:?}")))?;
     Ok((snapshot, row.get(1)))

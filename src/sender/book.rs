@@ -33,6 +33,8 @@ pub struct Item {
     pub event: Option<Result<Arc<Event>, String>>,
     /// Requests made.
     pub tries: u32,
+    /// Attempts that are known to be durable.
+    pub recorded: u32,
     /// A former process may have sent it without recording it.
     pub maybe_sent: bool,
     /// Likewise, and not even that it was about to be sent may have been kept.
@@ -382,6 +384,7 @@ mod tests {
             cause: None,
             event: None,
             tries: 0,
+            recorded: 0,
             maybe_sent: false,
             lost: false,
             row: None,

@@ -229,6 +229,7 @@ impl Sender {
             if let Some(item) = desk.book.item_mut(seq) {
                 item.tries += 1;
             }
+            self.announced.insert(seq);
             desk.give_row(seq, Waiting::Sending, None, None, now);
         }
         desk.batch.launches.push(prepared);
@@ -269,6 +270,9 @@ impl Sender {
     }
 
     fn put_on_wire(&mut self, prepared: Prepared, ticket: Ticket) {
+        for seq in prepared.batch.iter().flat_map(Sent::all) {
+            self.announced.remove(&seq);
+        }
         self.wire.send(prepared, ticket, &self.transport, self.to.limits.deadline);
     }
 

@@ -1,6 +1,6 @@
 //! What was done before this session, by whom it may have been, as far as it is not recorded. Pure.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use jiff::Timestamp;
 
@@ -16,6 +16,12 @@ use crate::{
 pub(super) struct Former {
     /// This process's last claim; when the position knows another one, somebody else was at work.
     pub(super) epoch: Option<i64>,
+    /// Claims that were not answered; they may have gone through.
+    pub(super) tried: Vec<i64>,
+    /// Nothing may be sent before: requests of somebody else may be on their way.
+    pub(super) begins: Option<Instant>,
+    /// Rows of `pending` that are due by then have to be read yet.
+    pub(super) due_by: Option<Timestamp>,
     /// Entries up to here.
     pub(super) up_to: i64,
     /// Entries with a row in `pending` that were or became due.

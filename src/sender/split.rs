@@ -7,7 +7,7 @@ use super::{
     desk::Desk,
     wire::{Back, Sent},
 };
-use crate::outcome::Outcome;
+use crate::{marks::Waiting, outcome::Outcome};
 
 /// What is sent again, in which company: without those whose verdict is known, or, where nobody's is, in halves.
 fn parts(again: Vec<Sent>, whole: usize) -> Vec<Vec<Sent>> {
@@ -47,6 +47,9 @@ impl Sender {
                 // Nothing of it was taken, so that it was no attempt.
                 if let Some(item) = desk.book.item_mut(seq) {
                     item.tries = item.tries.saturating_sub(1);
+                    if item.row == Some(Waiting::Sending) {
+                        self.announced.insert(seq);
+                    }
                 }
             }
             self.build(desk, part, &mut prepared, now);

@@ -28,6 +28,8 @@ pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount 
 #[derive(Clone, Debug)]
 pub struct Config {
     database: String,
+    /// Where the tests look at the same database, if the daemon's way to it is disturbed.
+    watched: Option<String>,
     direct: Option<String>,
     database_keys: Vec<(String, String)>,
     daemon: Vec<(String, String)>,
@@ -44,7 +46,20 @@ impl Config {
     /// For the database behind a URL.
     pub fn at(url: &str) -> Self {
         let daemon = vec![("settle".to_owned(), "\"0s\"".to_owned())];
-        Self { database: url.to_owned(), direct: None, database_keys: Vec::new(), daemon, destinations: Vec::new(), more: String::new() }
+        Self {
+            database: url.to_owned(),
+            watched: None,
+            direct: None,
+            database_keys: Vec::new(),
+            daemon,
+            destinations: Vec::new(),
+            more: String::new(),
+        }
+    }
+
+    /// The daemon reaches this database by another URL: through a proxy, as another role.
+    pub fn through(database: &Database, url: &str) -> Self {
+        Self { watched: Some(database.url().to_owned()), ..Self::at(url) }
     }
 
     /// A further key of `[database]`.
@@ -100,6 +115,13 @@ impl Config {
         self.destinations.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    async fn watch(&self) -> Client {
+        let url = self.watched.as_ref().or(self.direct.as_ref()).unwrap_or(&self.database);
+        let (monitor, driver) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
+        tokio::spawn(driver);
+        monitor
+    }
+
     /// The file.
     pub fn toml(&self) -> String {
         let direct = self.direct.iter().map(|url| format!("direct = \"{url}\"\n")).collect::<String>();
@@ -148,9 +170,7 @@ impl Daemon {
 
     /// Starts it without waiting.
     pub async fn spawn(config: Config) -> Self {
-        let watched = config.direct.as_ref().unwrap_or(&config.database);
-        let (monitor, driver) = tokio_postgres::connect(watched, tokio_postgres::NoTls).await.expect("a session to watch the daemon's tables");
-        tokio::spawn(driver);
+        let monitor = config.watch().await;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let lines = Lines { all: Arc::default(), changed: watch::channel(0).0 };
         let before = epoch(&monitor).await.0;
@@ -160,6 +180,9 @@ impl Daemon {
 
     /// After [`Daemon::kill9`] or [`Daemon::term`]: the same configuration again, stderr goes on.
     pub async fn again(&mut self) {
+        if self.monitor.is_closed() {
+            self.monitor = self.config.watch().await;
+        }
         self.before = epoch(&self.monitor).await.0;
         self.child = launch(&self.config, &self.directory, &self.lines);
     }

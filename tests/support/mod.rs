@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! postgres  Database, Server        a fresh database per test; a private server for tests that stop one
+//! proxy     Proxy, Fate             between daemon and server: drops answers, delays requests, goes silent
 //! pgbouncer PgBouncer               a pool in transaction mode before the database
 //! receiver  Receiver, Behaviour     records every request; hangs, resets, answers 503 on demand
 //! daemon    Daemon, Config          target/debug/postbackd, its settings and its stderr
@@ -17,6 +18,7 @@
 pub mod daemon;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod proxy;
 pub mod reaper;
 pub mod receiver;
 pub mod rng;

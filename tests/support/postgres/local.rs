@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs as unix_fs, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::super::reaper::{self, quoted};
@@ -125,6 +125,58 @@ impl Local {
         output(self.command("pg_ctl").args(["stop", "-w", "-t", "60", "-m", mode, "-D"]).arg(self.root.join("data"))).map(drop)
     }
 
+    /// SIGKILL to the postmaster and to every process of its own: not even an immediate shutdown runs. Waits for their end.
+    pub fn kill9(&self) -> Result<(), String> {
+        let file = self.root.join("data/postmaster.pid");
+        let text = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+        let postmaster: u32 = text.lines().next().and_then(|line| line.parse().ok()).ok_or("postmaster.pid holds no number")?;
+        // It first, so that it starts nobody afterwards. All of them work in the data directory.
+        kill9(postmaster);
+        let data = self.root.join("data");
+        let all: Vec<u32> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                (pid == postmaster || fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(pid)
+            })
+            .collect();
+        all.iter().for_each(|pid| kill9(*pid));
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Some(pid) = all.iter().find(|pid| running(**pid)) {
+            if Instant::now() > until {
+                return Err(format!("process {pid} of the server is still there 10 s after SIGKILL"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Stops the process that writes the log out in the background, until the result is dropped: what no backend flushes by
+    /// itself is lost in a crash. Only [`Local::kill9`] ends such a server quickly.
+    pub async fn without_wal_writer(&self) -> Stopped {
+        let client = self.server().connect().await;
+        let row = client.query_one("select pid from pg_stat_activity where backend_type = 'walwriter'", &[]).await;
+        let pid = row.expect("every server has a walwriter").get::<_, i32>(0).to_string();
+        for _ in 0..50 {
+            let stopped = Stopped::new(&pid);
+            // It may have been stopped with a lock in its hands.
+            let flushed = client.batch_execute("set synchronous_commit = on; select pg_current_xact_id()");
+            if tokio::time::timeout(Duration::from_secs(1), flushed).await.is_ok_and(|done| done.is_ok()) {
+                return stopped;
+            }
+        }
+        panic!("the walwriter cannot be stopped without stopping everybody");
+    }
+
+    /// A setting for the next start; the last one of a name counts.
+    pub fn set(&self, setting: &str) {
+        let path = self.root.join("data/postgresql.auto.conf");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, format!("{text}{setting}\n")).expect("writing the server's settings");
+    }
+
     /// A crash and the start after it.
     pub fn crash(&self) -> Result<(), String> {
         self.down("immediate")?;
@@ -207,6 +259,35 @@ impl Local {
             None => Ok(()),
         }
     }
+}
+
+/// A process that stands still.
+#[derive(Debug)]
+pub struct Stopped(String);
+
+impl Stopped {
+    fn new(pid: &str) -> Self {
+        let stopped = Command::new("kill").args(["-STOP", pid]).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "SIGSTOP to {pid}");
+        Self(pid.to_owned())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = Command::new("kill").args(["-CONT", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+fn kill9(pid: u32) {
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Neither gone nor a zombie.
+fn running(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 impl Drop for Local {
