@@ -1,4 +1,9 @@
-//! Click and device ids by the names under which they stand in landing URLs and payloads.
+//! Click and device ids by the names under which they stand in landing URLs and payloads, and when a click was.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::event::Object;
 
 /// Ids that tie a conversion to a click, by their names in landing URLs (or in the cookies that a platform's script makes of
 /// those); opaque, passed on byte for byte. `postback.click_ids` in SQL knows the same.
@@ -54,4 +59,41 @@ pub fn known<'a>() -> impl Iterator<Item = &'a str> {
 /// Whether it is one of them.
 pub fn is_known(name: &str) -> bool {
     known().any(|id| id == name)
+}
+
+/// When the click was, as far as `who` tells: `clicked_at`, else `landed_at`; RFC 3339, or Unix seconds or milliseconds.
+pub fn time(who: &Object) -> Option<Timestamp> {
+    ["clicked_at", "landed_at"].into_iter().find_map(|key| moment(who.get(key)?))
+}
+
+fn moment(value: &Value) -> Option<Timestamp> {
+    /// Seconds of the year 5138, milliseconds of 1973: no click is near either.
+    const MILLIS_FROM: i64 = 100_000_000_000;
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    match text.parse::<i64>() {
+        Ok(number) if number.abs() >= MILLIS_FROM => Timestamp::from_millisecond(number).ok(),
+        Ok(number) => Timestamp::from_second(number).ok(),
+        Err(_) => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn clicks_have_a_time_in_many_forms() {
+        let at = |value: Value| time(value.as_object().expect("an object")).map(Timestamp::as_millisecond);
+        for form in [json!("2026-03-01T10:00:00.250Z"), json!(1_772_359_200_250_i64), json!("1772359200250"), json!("2026-03-01T11:00:00.25+01:00")] {
+            assert_eq!(at(json!({"clicked_at": form, "landed_at": 1})), Some(1_772_359_200_250), "{form}");
+        }
+        assert_eq!(at(json!({"landed_at": 1_772_359_200})), Some(1_772_359_200_000));
+        assert_eq!(at(json!({"clicked_at": "yesterday", "landed_at": null})), None);
+    }
 }

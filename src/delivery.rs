@@ -108,12 +108,61 @@ pub enum Resend {
 pub struct Facts {
     /// Deliveries in a request at most; 1 where the platform has no batches.
     pub batch_max: usize,
+    /// Bytes of a request's body at most.
+    pub bytes_max: usize,
+    /// How long a batch that is not full waits for more; zero: not at all.
+    pub batch_wait: Duration,
+    /// Requests a second, unless `per_second` says otherwise; `None`: the platform states none.
+    pub per_second: Option<u32>,
     /// How refunds are told.
     pub refund: RefundShape,
-    /// Resend safety.
+    /// Resend safety; what differs by kind is in [`crate::platform::Adapter::resend`].
     pub resend: Resend,
     /// Whether a refund may follow an `accepted` purchase, without waiting for its confirmation.
     pub accepted_is_enough: bool,
+    /// An event this old is not taken any more.
+    pub age_max: Option<Duration>,
+    /// When to ask what became of what was `accepted`; `None`: the platform never says.
+    pub confirm: Option<Confirm>,
+}
+
+impl Facts {
+    /// One event per request, at most once, no refunds, no limits: what an adapter overrides where it knows better.
+    pub const PLAIN: Self = Self {
+        batch_max: 1,
+        bytes_max: usize::MAX,
+        batch_wait: Duration::ZERO,
+        per_second: None,
+        refund: RefundShape::None,
+        resend: Resend::Never,
+        accepted_is_enough: true,
+        age_max: None,
+        confirm: None,
+    };
+}
+
+/// When a platform that takes first and processes later is asked for its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    /// After the request.
+    pub first: Duration,
+    /// While there is none yet; the waits double from here.
+    pub every: Duration,
+    /// After the request; then nobody will ever know and the delivery becomes `unknown`.
+    pub until: Duration,
+}
+
+/// A delivery that was `accepted` and whose verdict is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Awaiting {
+    /// The event.
+    pub event: i64,
+    /// The order (or lead ...) as the shop calls it.
+    pub reference: String,
+    /// What was said.
+    pub said: Said,
+    /// What the platform answered then (`postback.receipt.answer`).
+    pub answer: serde_json::Value,
 }
 
 mod decimal_text {

@@ -20,6 +20,7 @@ use crate::{
 
 mod failure;
 mod tls;
+pub mod token;
 
 /// No more of an answer is read: what platforms say fits many times, and a wrong URL may lead to a download.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -145,6 +146,9 @@ fn explicit(url: &str) -> Option<reqwest::Proxy> {
 /// The request as the client wants it, and `host:port` for messages.
 fn prepare(request: Request) -> Result<(reqwest::Request, String), SendError> {
     let refused = |what: &str| SendError::Unsendable(format!("the request cannot be sent: {what}"));
+    if request.grant.is_some() {
+        return Err(refused("nobody has filled in its token"));
+    }
     let mut url = url::Url::parse(&request.url).map_err(|_| refused("its URL is not valid"))?;
     let (Some(host), Some(port), "http" | "https") = (url.host_str(), url.port_or_known_default(), url.scheme()) else {
         return Err(refused("its URL does not begin with http:// or https:// and a host"));

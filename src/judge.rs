@@ -86,7 +86,7 @@ pub fn judge(ask: &Question<'_>, facts: &Facts, to: &Destination, now: Timestamp
     let event = ask.event;
     let last = facts.last.get(&event.id);
     if let Some(cause) = ask.cause
-        && !reopens(cause, last, to, now)
+        && !reopens(cause, event.kind, last, to, now)
     {
         return Judgement::Keep;
     }
@@ -120,7 +120,7 @@ pub fn judge(ask: &Question<'_>, facts: &Facts, to: &Destination, now: Timestamp
 }
 
 /// Whether what was decided before is to be decided again.
-fn reopens(cause: Cause, last: Option<&LastAttempt>, to: &Destination, now: Timestamp) -> bool {
+fn reopens(cause: Cause, kind: Kind, last: Option<&LastAttempt>, to: &Destination, now: Timestamp) -> bool {
     let reason = last.and_then(|last| last.reason.as_deref()).unwrap_or_default();
     let skipped = last.is_some_and(|last| last.state == State::Skipped);
     match cause {
@@ -131,7 +131,7 @@ fn reopens(cause: Cause, last: Option<&LastAttempt>, to: &Destination, now: Time
         // Asked for by a person, but never a second time where the platform would count it twice.
         Cause::Replay => {
             let told = last.filter(|last| matches!(last.state, State::Delivered | State::Accepted | State::Unknown));
-            match (told, to.platform.facts().resend) {
+            match (told, to.platform.resend(kind)) {
                 (None, _) | (_, Resend::Safe) => true,
                 (Some(_), Resend::Never) => false,
                 (Some(last), Resend::Within(window)) => last.first_sent.is_some_and(|first| now.duration_since(first).unsigned_abs() <= window),
@@ -189,7 +189,7 @@ fn tell(ask: &Question<'_>, sale: Option<&Sale>, who: Object, facts: &Facts, to:
         refund: None,
         attempt: ask.tries + 1,
     };
-    Judgement::Send { delivery: Box::new(delivery), uncertain }
+    within_its_time(delivery, uncertain, to, now)
 }
 
 /// A refund, or a retract of what is left.
@@ -275,14 +275,28 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
         refund: Some(refunding),
         attempt: ask.tries + 1,
     };
-    Judgement::Send { delivery: Box::new(delivery), uncertain: false }
+    within_its_time(delivery, false, to, now)
+}
+
+/// Sent, unless the platform itself would not take it yet, or not any more: one event out of its time may spoil the request of many.
+fn within_its_time(delivery: Delivery, uncertain: bool, to: &Destination, now: Timestamp) -> Judgement {
+    if to.platform.expires(&delivery).is_some_and(|expires| now >= expires) {
+        let age = crate::retry::words(now.duration_since(delivery.said.at).unsigned_abs());
+        let why = format!("too old: {age}, and {} does not take it any more", to.platform.platform());
+        // Returns after weeks are daily business and nobody can do anything about them.
+        return if delivery.refund.is_some() { Judgement::Skip(why) } else { Judgement::Dead(why) };
+    }
+    match to.platform.not_before(&delivery) {
+        Some((until, why)) if until > now => Judgement::Hold { until, why },
+        _ => Judgement::Send { delivery: Box::new(delivery), uncertain },
+    }
 }
 
 /// Too old, too early, or too late to repeat.
 fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now: Timestamp) -> Option<Judgement> {
     let event = ask.event;
     let held_until = held_until(event, who, to);
-    if to.platform.facts().resend == Resend::Never && ask.lost_until.is_some_and(|lost| held_until.is_none_or(|held| held <= lost)) {
+    if to.platform.resend(event.kind) == Resend::Never && ask.lost_until.is_some_and(|lost| held_until.is_none_or(|held| held <= lost)) {
         return Some(Judgement::Unknown("it may have been sent before the database moved, and the platform counts every request".into()));
     }
     let age = now.duration_since(event.occurred_at);
@@ -292,7 +306,7 @@ fn timing(ask: &Question<'_>, who: &Object, facts: &Facts, to: &Destination, now
     // A person who says "send it again" sets the tries to none: then it is their word that counts.
     let recorded = facts.last.get(&event.id).and_then(|last| last.first_sent).filter(|_| ask.tries > 0);
     let unrecorded = ask.maybe_since.filter(|_| ask.maybe_sent);
-    if let Resend::Within(window) = to.platform.facts().resend
+    if let Resend::Within(window) = to.platform.resend(event.kind)
         && let Some(first) = recorded.or(unrecorded)
         && now.duration_since(first).unsigned_abs() > window
     {
@@ -307,10 +321,7 @@ fn held_until(event: &Event, who: &Object, to: &Destination) -> Option<Timestamp
     if to.hold.is_zero() || event.kind.takes_back() {
         return None;
     }
-    let from = match who.get("clicked_at") {
-        Some(Value::String(text)) => text.parse().unwrap_or(event.occurred_at),
-        _ => event.occurred_at,
-    };
+    let from = click::time(who).unwrap_or(event.occurred_at);
     from.checked_add(jiff::SignedDuration::try_from(to.hold).ok()?).ok()
 }
 

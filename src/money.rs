@@ -51,6 +51,30 @@ pub fn round(amount: Decimal, digits: u32) -> Decimal {
     amount.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero)
 }
 
+/// Decimal text with exactly `digits` after the point, rounded; never `-0`.
+pub fn fixed(amount: Decimal, digits: u32) -> String {
+    let rounded = round(amount, digits);
+    let rounded = if rounded.is_zero() { Decimal::ZERO } else { rounded };
+    // Zeros are written here: rust_decimal panics when it is asked for more digits than fit beside a number of 29.
+    let mut text = rounded.to_string();
+    let missing = digits.saturating_sub(rounded.scale()) as usize;
+    if rounded.scale() == 0 && missing > 0 {
+        text.push('.');
+    }
+    text.extend(std::iter::repeat_n('0', missing));
+    text
+}
+
+/// Decimal text in major units with the currency's digits: `49.90`, `9004`, `1.235`.
+pub fn major(amount: Decimal, currency: Currency) -> String {
+    fixed(amount, currency.exponent())
+}
+
+/// The same as a JSON number, digit for digit: it is never a float on this side.
+pub fn number(amount: Decimal, currency: Currency) -> serde_json::Value {
+    major(amount, currency).parse::<serde_json::Number>().map_or(serde_json::Value::Null, serde_json::Value::Number)
+}
+
 /// Whole smallest units (cents, yen, fils); `None` when it does not fit.
 pub fn minor_units(amount: Decimal, currency: Currency) -> Option<i128> {
     scaled(amount, currency.exponent())
@@ -87,6 +111,23 @@ mod tests {
         ] {
             let currency = Currency::parse(currency).expect("a currency");
             assert_eq!(minor_units(dec(amount), currency), Some(want), "{amount} {currency}");
+        }
+    }
+
+    #[test]
+    fn json_numbers_have_the_digits_of_the_currency() {
+        for (amount, currency, want) in [
+            ("49.9", "EUR", "49.90"),
+            ("9003.5", "JPY", "9004"),
+            ("1.2345", "KWD", "1.235"),
+            ("0", "EUR", "0.00"),
+            ("-0.001", "EUR", "0.00"),
+            ("-12.5", "USD", "-12.50"),
+            ("79228162514264337593543950335", "EUR", "79228162514264337593543950335.00"),
+        ] {
+            let currency = Currency::parse(currency).expect("a currency");
+            assert_eq!(number(dec(amount), currency).to_string(), want);
+            assert_eq!(major(dec(amount), currency), want);
         }
     }
 

@@ -1,5 +1,6 @@
 //! [1 database row] and [6 database mark]: the only code that knows PostgreSQL.
 
+pub mod confirm;
 pub mod connect;
 pub mod listen;
 pub mod pooler;

@@ -29,6 +29,35 @@ impl Reply {
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
+
+    /// The body as JSON; `None` for HTML, an empty body and what was cut.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+/// What a platform says, fit to be kept and shown: one line of at most 160 characters, without control characters, and
+/// without what may be a person's or a secret: e-mail addresses, and runs of letters and digits that are no words.
+pub fn quote(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let part = |c: char| c.is_alphanumeric() || "@.+-_%".contains(c);
+    let (mut out, mut word) = (String::new(), String::new());
+    let end = |word: &mut String, out: &mut String| {
+        let digits = word.chars().filter(|c| c.is_numeric()).count();
+        let hide = word.contains('@') || digits >= 6 || word.len() >= 24 && digits > 0 || word.len() > 60;
+        out.push_str(if hide { "***" } else { word });
+        word.clear();
+    };
+    for c in text.chars() {
+        if part(c) {
+            word.push(c);
+        } else {
+            end(&mut word, &mut out);
+            out.push(if c.is_control() || c.is_whitespace() { ' ' } else { c });
+        }
+    }
+    end(&mut word, &mut out);
+    out.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }
 
 /// Why there is no reply. The text names the class, never the URL.
@@ -41,6 +70,14 @@ pub enum SendError {
     /// It may have arrived: reset, timeout or garbage after writing began.
     #[error("{0}")]
     MaybeSent(String),
+    /// Not on the wire: no token is given out for it until a person renews a credential.
+    #[error("{why}; {fix}")]
+    NoToken {
+        /// What happened.
+        why: String,
+        /// What the person is to do.
+        fix: String,
+    },
     /// Not on the wire, and never to be: no URL, or a header that no header may be. Trying again cannot help.
     #[error("{0}")]
     Unsendable(String),
@@ -75,6 +112,12 @@ pub enum Outcome {
         /// Short, in words.
         why: String,
     },
+    /// The whole request was refused because of some of its events, and nothing of it was taken: those with this verdict are
+    /// sent again at once, without those that have another; in halves where all have it. For a single one it is a rejection.
+    Split {
+        /// Short, in words.
+        why: String,
+    },
     /// Every event fails until someone acts. Attempts are not consumed.
     Halted {
         /// What happened.
@@ -90,10 +133,37 @@ impl Outcome {
         Self::Delivered { answer: None, note: None }
     }
 
+    /// Rejected.
+    pub fn rejected(why: impl Into<String>) -> Self {
+        Self::Rejected { why: why.into() }
+    }
+
+    /// Halted.
+    pub fn halted(why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Halted { why: why.into(), fix: fix.into() }
+    }
+
+    /// The whole destination is to slow down, as long as the platform says.
+    pub fn throttled(why: impl Into<String>, after: Option<Duration>) -> Self {
+        Self::Retry { why: why.into(), after, throttled: true }
+    }
+
     /// A retry without a hint.
     pub fn retry(why: impl Into<String>) -> Self {
         Self::Retry { why: why.into(), after: None, throttled: false }
     }
+}
+
+/// Verdicts of a batch of which the platform names some by their place in the request, from 0; all others get `rest`. Of a place
+/// that is named twice the first word counts; places beyond the batch are nobody's.
+pub fn by_index(count: usize, named: impl IntoIterator<Item = (usize, Outcome)>, rest: &Outcome) -> Vec<Outcome> {
+    let mut verdicts: Vec<Option<Outcome>> = vec![None; count];
+    for (index, outcome) in named {
+        if let Some(verdict @ None) = verdicts.get_mut(index) {
+            *verdict = Some(outcome);
+        }
+    }
+    verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(|| rest.clone())).collect()
 }
 
 /// What the platform asks for in `Retry-After`, from `now` on, at most a day.
@@ -118,6 +188,25 @@ pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
         408 | 425 | 429 => retry(reply, now),
         501 | 400..=499 => Outcome::Rejected { why: format!("HTTP {status}") },
         _ => retry(reply, now),
+    }
+}
+
+/// The same for an API with a credential and ids in its path: what every event would get halts the destination instead of
+/// burning one event after the other. `fix` says what to renew or correct.
+///
+/// | status | outcome |
+/// |---|---|
+/// | 401, 403 | halted: the credential |
+/// | 3xx, 404, 405, 410 | halted: the address |
+/// | others | as [`by_status`] says |
+pub fn by_api_status(reply: &Reply, now: Timestamp, fix: &str) -> Outcome {
+    match reply.status {
+        401 | 403 => Outcome::halted(format!("the credential is refused (HTTP {})", reply.status), fix),
+        300..=399 => Outcome::halted(redirect(reply), "correct base_url, and resume"),
+        404 | 405 | 410 => {
+            Outcome::halted(format!("there is nothing at this address (HTTP {})", reply.status), "correct ids, version or base_url, and resume")
+        }
+        _ => by_status(reply, now),
     }
 }
 
@@ -184,6 +273,21 @@ mod tests {
         assert_eq!(verdict(429, &date), Outcome::Retry { why: "HTTP 429".into(), after, throttled: true });
         assert_eq!(verdict(503, &date), Outcome::Retry { why: "HTTP 503".into(), after, throttled: true });
         assert_eq!(verdict(500, &[("retry-after", "30")]), Outcome::Retry { why: "HTTP 500".into(), after, throttled: false });
+    }
+
+    #[test]
+    fn a_batch_has_a_verdict_for_each() {
+        let bad = |why: &str| Outcome::rejected(why);
+        let verdicts = by_index(3, [(1, bad("a")), (1, bad("b")), (7, bad("c"))], &Outcome::delivered());
+        assert_eq!(verdicts, [Outcome::delivered(), bad("a"), Outcome::delivered()]);
+    }
+
+    #[test]
+    fn what_is_quoted_holds_nobody() {
+        let said = "Invalid parameter: em of \"jo@shop.example\"\n(token EAAB1234567890abcdef, phone +49 30 1234567) code 100";
+        assert_eq!(quote(said), "Invalid parameter: em of \"***\" (token ***, phone +49 30 ***) code 100");
+        assert_eq!(quote(&"long ".repeat(100)).len(), 160);
+        assert_eq!(quote("events.events[0].event_source is REQUIRED_FIELD_MISSING"), "events.events[0].event_source is REQUIRED_FIELD_MISSING");
     }
 
     #[test]

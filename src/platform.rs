@@ -1,25 +1,172 @@
 //! The adapters: event(s) in, HTTP request out; reply in, verdict per event out. Pure, one file each.
 //!
-//! A new platform is one file with its goldens, one line in [`Settings`], one row in the README.
+//! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
+//! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
+//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times.
+
+pub mod form;
+pub mod goods;
+mod keys;
+pub mod names;
+pub mod person;
+pub mod times;
 
 pub mod postback;
 
-use std::collections::BTreeSet;
+pub mod awin;
+pub mod google_data_manager;
+pub mod meta;
 
-use jiff::Timestamp;
+use std::{
+    collections::BTreeSet,
+    ops::{Deref, DerefMut},
+};
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    delivery::{Delivery, Facts},
+    delivery::{Awaiting, Delivery, Facts, Resend},
+    destination::Basis,
     event::Kind,
     outcome::{Outcome, Reply},
     request::Request,
 };
 
-/// Parsed settings of one destination, by platform.
-#[derive(Clone, Debug)]
-pub enum Settings {
+/// Lists the platforms: a variant, its name for `platform = "..."`, its settings.
+macro_rules! platforms {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal, $settings:ty;)+) => {
+        /// Parsed settings of one destination, by platform.
+        #[derive(Clone, Debug)]
+        pub enum Settings { $($(#[$doc])+ $variant(Box<$settings>),)+ }
+
+        impl Settings {
+            /// Names for `platform = "..."`.
+            pub const KNOWN: &'static [&'static str] = &[$($name),+];
+
+            /// Parses a destination's own keys: `table` holds what is left when the keys common to all platforms are taken out.
+            pub fn parse(platform: &str, table: &toml::Table, resolve: Resolve<'_>) -> Result<Self, SettingError> {
+                match platform {
+                    $($name => Ok(Self::$variant(Box::new(<$settings>::parse(table, resolve)?))),)+
+                    other => keys::wrong("platform", format!(
+                        "there is no platform {other:?}{}; known: {}", crate::words::hint(other, Self::KNOWN.iter().copied()), Self::KNOWN.join(", ")
+                    )),
+                }
+            }
+
+            /// The name in `platform = "..."`.
+            pub fn platform(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)+ }
+            }
+        }
+
+        impl Deref for Settings {
+            type Target = dyn Adapter;
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$variant(settings) => &**settings,)+ }
+            }
+        }
+
+        impl DerefMut for Settings {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                match self { $(Self::$variant(settings) => &mut **settings,)+ }
+            }
+        }
+    };
+}
+
+platforms! {
     /// Any tracker or network that takes a postback URL.
-    Postback(Box<postback::Settings>),
+    Postback = "postback", postback::Settings;
+    /// Meta Conversions API.
+    Meta = "meta", meta::Settings;
+    /// Google Data Manager API, for Google Ads.
+    GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Awin Conversion API and validation API.
+    Awin = "awin", awin::Settings;
+}
+
+/// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.
+///
+/// Besides these methods an adapter's settings have `parse(&toml::Table, Resolve) -> Result<Self, SettingError>`, which refuses
+/// what cannot work, so that nothing is asked again later.
+pub trait Adapter: Send + Sync {
+    /// What is true of the platform; each constant with its source.
+    fn facts(&self) -> Facts;
+
+    /// The platform's name (or conversion id) for a kind; `None`: it has none, and such events are skipped.
+    fn name_of(&self, kind: Kind) -> Option<String>;
+
+    /// The request for a batch of 1 to `facts().batch_max` deliveries that agree on [`Adapter::batch_key`]. Where only some of them
+    /// are refused, the sender finds out which by asking for each alone.
+    fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal>;
+
+    /// One verdict per delivery of the batch, in its order. The status is not the verdict: read the body where it has one.
+    fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome>;
+
+    /// The value that the platform usually wants; `value = ".."` says otherwise.
+    fn basis(&self) -> Basis {
+        Basis::default()
+    }
+
+    /// Whether a delivery of this kind may be put on the wire twice.
+    fn resend(&self, kind: Kind) -> Resend {
+        let _ = kind;
+        self.facts().resend
+    }
+
+    /// Deliveries in one request must agree on this; `None`: any may share one.
+    fn batch_key(&self, delivery: &Delivery) -> Option<String> {
+        let _ = delivery;
+        None
+    }
+
+    /// The platform would refuse it before this time; why, in words.
+    fn not_before(&self, delivery: &Delivery) -> Option<(Timestamp, String)> {
+        let _ = delivery;
+        None
+    }
+
+    /// From this time on the platform refuses it, and perhaps everything that shares a request with it.
+    fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
+        delivery.said.at.checked_add(SignedDuration::try_from(self.facts().age_max?).ok()?).ok()
+    }
+
+    /// Asks what became of an accepted delivery. Where several give the same request it is sent once for all of them.
+    fn confirm(&self, awaiting: &Awaiting) -> Option<Request> {
+        let _ = awaiting;
+        None
+    }
+
+    /// The platform's word on each of them: `Accepted` while it has none yet.
+    fn confirmed(&self, awaiting: &[Awaiting], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
+        let _ = (reply, now);
+        awaiting.iter().map(|awaiting| Outcome::Accepted { answer: Some(awaiting.answer.clone()) }).collect()
+    }
+
+    /// `mode = "test"`: switches to the platform's own test mode.
+    fn test_mode(&mut self) -> Result<(), SettingError> {
+        keys::wrong("mode", "this platform has no test mode; use \"shadow\" to build requests and send nothing")
+    }
+
+    /// What is worth a word about these kinds although it is no error; `check` prints it. No secrets.
+    fn warnings(&self, kinds: &BTreeSet<Kind>, now: Timestamp) -> Vec<String> {
+        let _ = (kinds, now);
+        Vec::new()
+    }
+
+    /// A harmless request that shows whether the credential works, for `check --connect`.
+    fn probe(&self, now: Timestamp) -> Option<Request> {
+        let _ = now;
+        None
+    }
+
+    /// What the answer to it says of credential and ids: fine, or what is wrong and what to do.
+    fn probed(&self, reply: &Reply) -> Result<(), String> {
+        match reply.status {
+            401 | 403 => Err(format!("the credential is refused (HTTP {})", reply.status)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why no request can be built for a delivery, ever: it becomes `skipped` (the platform does not want it) or `dead`
@@ -30,6 +177,18 @@ pub enum Refusal {
     Skip(String),
     /// `dead: ..`
     Dead(String),
+}
+
+impl Refusal {
+    /// `skipped: ..`
+    pub fn skip(why: impl Into<String>) -> Self {
+        Self::Skip(why.into())
+    }
+
+    /// `dead: ..`
+    pub fn dead(why: impl Into<String>) -> Self {
+        Self::Dead(why.into())
+    }
 }
 
 /// A key of `[destination.NAME]` that cannot be used.
@@ -45,68 +204,3 @@ pub struct SettingError {
 /// Turns a value of the configuration (text or `{ env = ".." }`, `{ file = ".." }`, `{ credential = ".." }`) into a secret;
 /// the error says what was tried.
 pub type Resolve<'a> = &'a dyn Fn(&toml::Value) -> Result<crate::secret::Secret, String>;
-
-impl Settings {
-    /// Parses a destination's own keys: `table` holds what is left when the keys common to all platforms are taken out.
-    pub fn parse(platform: &str, table: &toml::Table, resolve: Resolve<'_>) -> Result<Self, SettingError> {
-        match platform {
-            "postback" => Ok(Self::Postback(Box::new(postback::Settings::parse(table, resolve)?))),
-            other => {
-                Err(SettingError { key: "platform".into(), message: format!("there is no platform {other:?}; known: {}", Self::KNOWN.join(", ")) })
-            }
-        }
-    }
-
-    /// Names for `platform = "..."`.
-    pub const KNOWN: [&'static str; 1] = ["postback"];
-
-    /// The name in `platform = "..."`.
-    pub fn platform(&self) -> &'static str {
-        match self {
-            Self::Postback(_) => "postback",
-        }
-    }
-
-    /// What is true of the platform under these settings.
-    pub fn facts(&self) -> Facts {
-        match self {
-            Self::Postback(settings) => settings.facts(),
-        }
-    }
-
-    /// The platform's name for a kind; `None`: it has no such conversion (`skipped: kind not mapped`).
-    pub fn name_of(&self, kind: Kind) -> Option<String> {
-        match self {
-            Self::Postback(settings) => settings.name_of(kind),
-        }
-    }
-
-    /// What is worth a word about these kinds although it is no error; `check` prints it. No secrets.
-    pub fn warnings(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
-        match self {
-            Self::Postback(settings) => settings.warnings(kinds),
-        }
-    }
-
-    /// Deliveries in one request must agree on this; `None`: any may share one.
-    pub fn batch_key(&self, delivery: &Delivery) -> Option<String> {
-        let _ = delivery;
-        match self {
-            Self::Postback(_) => None,
-        }
-    }
-
-    /// The request for a batch of at most `facts().batch_max` deliveries.
-    pub fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match self {
-            Self::Postback(settings) => postback::request(settings, batch, now),
-        }
-    }
-
-    /// One verdict per delivery of the batch, in its order.
-    pub fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
-        match self {
-            Self::Postback(settings) => postback::outcome(settings, batch, reply, now),
-        }
-    }
-}

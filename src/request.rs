@@ -1,6 +1,8 @@
 //! [3 mapped request] What goes on the wire, as plain data: an adapter builds it, the HTTP edge sends it, `preview` prints it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
+
+use crate::grant::Grant;
 
 /// HTTP method of a postback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Empty for GET.
     pub body: Vec<u8>,
+    /// The token that `Authorization: Bearer` is to carry; the HTTP edge fetches and fills it in.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl std::fmt::Debug for Request {
@@ -46,10 +50,38 @@ impl std::fmt::Debug for Request {
 }
 
 impl Request {
+    /// Without headers, body and token.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self { method, url: url.into(), headers: Vec::new(), body: Vec::new(), grant: None }
+    }
+
+    /// A POST of a JSON document.
+    pub fn json(url: impl Into<String>, body: &serde_json::Value) -> Self {
+        let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        Self { headers, body: body.to_string().into_bytes(), ..Self::new(Method::Post, url) }
+    }
+
+    /// One more header.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With a token in `Authorization`.
+    pub fn granted(self, grant: &Arc<Grant>) -> Self {
+        Self { grant: Some(Arc::clone(grant)), ..self }
+    }
+
+    /// All headers; the token's by its name.
+    fn shown(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        let token = self.grant.iter().map(|grant| ("Authorization", format!("Bearer {}", grant.placeholder()).into()));
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).chain(token)
+    }
+
     /// The canonical text form of golden files.
     pub fn to_text(&self) -> String {
         let mut text = format!("{} {}\n", self.method.as_str(), self.url);
-        for (name, value) in &self.headers {
+        for (name, value) in self.shown() {
             let _ = writeln!(text, "{name}: {value}");
         }
         if !self.body.is_empty() {
@@ -65,7 +97,7 @@ impl Request {
             let _ = write!(line, " -X {}", self.method.as_str());
         }
         let _ = write!(line, " {}", quoted(&self.url));
-        for (name, value) in &self.headers {
+        for (name, value) in self.shown() {
             let _ = write!(line, " -H {}", quoted(&format!("{name}: {value}")));
         }
         if !self.body.is_empty() {
@@ -85,8 +117,7 @@ mod tests {
 
     #[test]
     fn curl_quotes_what_a_shell_would_eat() {
-        let request =
-            Request { method: Method::Post, url: "https://a.example/?q=it's".into(), headers: vec![("A".into(), "$b".into())], body: b"{}".to_vec() };
+        let request = Request { body: b"{}".to_vec(), ..Request::new(Method::Post, "https://a.example/?q=it's").with("A", "$b") };
         assert_eq!(request.to_curl(), r"curl -sS -X POST 'https://a.example/?q=it'\''s' -H 'A: $b' --data-binary '{}'");
     }
 }

@@ -62,24 +62,28 @@ pub fn without_consent(who: &Object, to: &Destination) -> Option<String> {
 
 /// Why consent `key` does not stand; `None`: it was granted.
 fn consent(who: &Object, key: &str) -> Option<String> {
-    let stand = match who.get("consent").and_then(|consent| consent.get(key)) {
-        Some(Value::Bool(yes)) => Some(*yes),
-        Some(Value::Number(number)) => match number.to_string().as_str() {
+    match consent_of(who, key) {
+        Some(true) => None,
+        Some(false) => Some(format!("consent: {key} denied")),
+        None => Some(format!("consent: {key} unknown")),
+    }
+}
+
+/// Whether `who.consent` grants or denies `key`; `None`: it says nothing, or nothing that can be understood.
+pub fn consent_of(who: &Object, key: &str) -> Option<bool> {
+    match who.get("consent").and_then(|consent| consent.get(key))? {
+        Value::Bool(yes) => Some(*yes),
+        Value::Number(number) => match number.to_string().as_str() {
             "1" => Some(true),
             "0" => Some(false),
             _ => None,
         },
-        Some(Value::String(text)) => match text.trim().to_ascii_lowercase().as_str() {
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
             "granted" | "true" | "1" | "yes" => Some(true),
             "denied" | "false" | "0" | "no" => Some(false),
             _ => None,
         },
         _ => None,
-    };
-    match stand {
-        Some(true) => None,
-        Some(false) => Some(format!("consent: {key} denied")),
-        None => Some(format!("consent: {key} unknown")),
     }
 }
 

@@ -6,9 +6,12 @@
 
 mod ahead;
 pub mod book;
+mod confirm;
 mod desk;
 mod dispatch;
 mod former;
+mod gather;
+mod split;
 mod wire;
 
 use std::{
@@ -29,6 +32,7 @@ use self::{
     desk::{Answered, Batch, Desk},
     dispatch::Judged,
     former::Former,
+    gather::Gather,
     wire::{Back, Wire},
 };
 use crate::{
@@ -101,6 +105,8 @@ pub struct Sender {
     announced: HashSet<i64>,
     /// No request before this: the rate limit or the fence said so.
     gate: Option<Instant>,
+    /// How long what is ready has waited to share a request.
+    gather: Gather,
     /// What a former process left in doubt.
     former: Former,
     transport: Arc<dyn Transport>,
@@ -145,6 +151,9 @@ struct Works {
     judged: Work<Judged>,
     written: Work<()>,
     writing: Option<(Batch, Move)>,
+    heard: Work<confirm::Words>,
+    /// No question of what became of accepted deliveries before this.
+    ask_at: Option<Instant>,
     /// Nothing to read before this.
     read_again: Option<Instant>,
 }
@@ -162,6 +171,7 @@ impl Sender {
             doubt: None,
             announced: HashSet::new(),
             gate: None,
+            gather: Gather::default(),
             former: Former::default(),
             transport,
         }
@@ -390,6 +400,10 @@ impl Sender {
                 self.read(desk, works, now);
                 self.launch_judged(desk, now);
                 self.judge(desk, works, now);
+                if works.heard.is_none() && works.ask_at.is_none_or(|at| now >= at) {
+                    works.heard = self.ask(desk);
+                    works.ask_at = Some(now + confirm::LOOK_EVERY);
+                }
             }
             let full = now >= desk.begins && desk.book.unpassed() >= WINDOW || !desk.book.has_ready(desk.horizon) && desk.book.has_ready(i64::MAX);
             desk.spill(&self.to, self.breaker.state(now) == "closed", full, now);
@@ -431,16 +445,18 @@ impl Sender {
                 judged = done(&mut works.judged) => self.dispatch(desk, judged?, Instant::now()),
                 // 5. More of the stream.
                 page = done(&mut works.page) => self.take_in(desk, works, page?, Instant::now()),
-                // 6. The stream grew.
+                // 6. What platforms say of what they took before.
+                words = done(&mut works.heard) => self.heard(desk, words?, Instant::now()),
+                // 7. The stream grew.
                 _ = grown.changed() => works.read_again = None,
-                // 7. A person changed something.
+                // 8. A person changed something.
                 () = control.reload.notified() => reloading = true,
-                // 8. No more requests; what is in flight may end.
+                // 9. No more requests; what is in flight may end.
                 () = control.stop.cancelled(), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + control.drain);
                     desk.stopped = true;
                 }
-                // 9. Something is due.
+                // 10. Something is due.
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
@@ -456,6 +472,7 @@ impl Sender {
             desk.first_mark.filter(|_| works.written.is_none()).map(|first| first + GATHER),
             self.breaker.next(now).filter(|_| ready),
             self.gate.filter(|gate| ready && *gate > now),
+            self.gather.due(self.to.platform.facts().batch_wait).filter(|due| ready && *due > now),
             Some(desk.begins).filter(|begins| ready && *begins > now),
         ];
         candidates.into_iter().flatten().fold(later, Instant::min).max(now)
@@ -567,6 +584,7 @@ impl Sender {
         for (seq, fate) in batch.fates {
             desk.book.apply(seq, fate);
         }
+        batch.wakes.iter().for_each(|lane| desk.book.unpark(lane));
         for prepared in batch.launches {
             self.launch_announced(desk, prepared, now);
         }
@@ -587,21 +605,29 @@ impl Sender {
             return;
         }
         let deliveries = wire::deliveries(&back.batch);
-        let (outcomes, status, maybe_arrived) = match &back.reply {
+        let (mut outcomes, status, maybe_arrived) = match &back.reply {
             Ok(reply) => (self.to.platform.outcome(&deliveries, reply, jiff::Timestamp::now()), Some(i32::from(reply.status)), true),
             Err(error) => {
                 let (outcome, maybe_arrived) = match error {
                     SendError::NotSent(why) => (Outcome::retry(why.as_str()), false),
                     SendError::MaybeSent(why) => (Outcome::retry(why.as_str()), true),
+                    SendError::NoToken { why, fix } => (Outcome::halted(why, fix), false),
                     SendError::Unsendable(why) => (Outcome::Rejected { why: why.clone() }, false),
                 };
                 (vec![outcome; deliveries.len()], None, maybe_arrived)
             }
         };
+        // An adapter that forgets one must not leave it hanging.
+        outcomes.resize(deliveries.len(), Outcome::retry("the adapter gave no verdict"));
         drop(deliveries);
         if let Some(ticket) = back.ticket.take() {
             self.tell_breaker(ticket, Signal::of(&back.reply, &outcomes), now);
         }
+        // What was sent again is no part of this answer any more, also when it is looked at again in a later session.
+        outcomes = match &back.verdicts {
+            Some(left) => left.clone(),
+            None => self.split(desk, &mut back, outcomes, now),
+        };
         let reached = maybe_arrived;
         // These say that the request was not taken; nothing else does. A 503 without a time may come from a gateway.
         let refused = |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some();
@@ -614,7 +640,9 @@ impl Sender {
             let answered = Answered { sent, outcome, reached, maybe_arrived, status, took: back.took };
             desk.settle(&self.to, answered, rand::random(), now);
         }
-        desk.batch.backs.push(back);
+        if !back.batch.is_empty() {
+            desk.batch.backs.push(back);
+        }
     }
 
     fn tell_breaker(&mut self, ticket: Ticket, signal: Signal, now: Instant) {
@@ -629,7 +657,8 @@ impl Sender {
 /// How far a destination's horizon leads its position: what is in flight, and what went out while the last marks were written,
 /// which takes some ten times as long as an answer from next door.
 pub fn ahead(to: &Destination) -> i64 {
-    i64::try_from(to.limits.in_flight).unwrap_or(i64::MAX).saturating_mul(16).clamp(16, 1_024)
+    let deliveries = to.limits.in_flight.saturating_mul(to.platform.facts().batch_max);
+    i64::try_from(deliveries).unwrap_or(i64::MAX).saturating_mul(16).clamp(16, 1_024)
 }
 
 impl Sender {
@@ -643,7 +672,12 @@ impl Sender {
         if room == 0 {
             return;
         }
-        let fronts = desk.book.take(room, desk.horizon);
+        let facts = self.to.platform.facts();
+        let most = facts.batch_max.min(WINDOW / 2);
+        if !self.gather.may_begin(desk.book.ready(most, desk.horizon), most, &facts, now) {
+            return;
+        }
+        let fronts = desk.book.take(room.saturating_mul(facts.batch_max), desk.horizon);
         if fronts.is_empty() {
             return;
         }

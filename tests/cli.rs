@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::{
     daemon::{BINARY, Config, Daemon, command},
     postgres::{self, Database},
-    receiver::Receiver,
+    receiver::{Behaviour, Receiver},
 };
 
 const CANARY: &str = "canary-secret-4711";
@@ -176,6 +176,20 @@ async fn check_names_every_problem_and_its_fix() {
     for want in ["destination t: purchase, refund: the URL is about 2200", "destination t: purchase, refund: the URL is not https"] {
         assert!(warnings.iter().any(|what| what.contains(want)), "{want}: {warnings:?}");
     }
+    // The credential is tried by the platform's harmless call.
+    let meta = |more: &str| {
+        let table = "[destination.m]\nplatform = \"meta\"\ndataset = 1\naccess_token = { env = \"PATH\" }\n";
+        Config::new(&database).raw(&format!("{table}base_url = \"{}\"\n{more}", receiver.url("/graph")))
+    };
+    let output = command(&meta(""), &["check", "--connect", "--json"]);
+    exits(&output, 0);
+    assert!(json(&output).to_string().contains("destination m: the credential works (HTTP 200)"), "{}", text(&output));
+    receiver.on("/graph/v26.0/1", Behaviour::body(400, r#"{"error": {"code": 190, "message": "Session has expired"}}"#));
+    let output = command(&meta(""), &["check", "--connect", "--json"]);
+    exits(&output, 1);
+    let found = json(&output).to_string();
+    assert!(found.contains("the access token is refused (error 190: Session has expired)") && found.contains("put it into env PATH"), "{found}");
+    assert!(!found.contains("/usr/bin"), "the token is in it");
     let bad = Config::new(&database).daemon("pol", "5").destination("t", &receiver, &[("mode", "\"lve\"")]);
     let output = command(&bad, &["check"]);
     exits(&output, 2);

@@ -1,4 +1,13 @@
-//! Walks `tests/golden/postback/*`: event and settings in, the exact request out; replies in, verdicts out.
+//! Walks `tests/golden/PLATFORM/CASE`: event(s) and settings in, the exact request out; replies in, verdicts out.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `settings.toml` | the destination's own keys; `mode = "test"` switches to the platform's test mode |
+//! | `event.json` | one event as [`delivery`] reads it, or a list of them: one batch |
+//! | `request.http` | written: the request, or why there is none; before it, lines with `#`, when the platform would take each |
+//! | `reply-*.http` | status, headers, an empty line, body |
+//! | `reply-*.outcome` | written: a verdict per event |
+//! | `confirm-*.http` | what the platform says later of what `reply-ok.http` accepted; `confirm.http` is written, and an `.outcome` each |
 //!
 //! `POSTBACKD_UPDATE_GOLDEN=1 cargo test golden` writes what is built now; read the difference before committing it.
 
@@ -6,7 +15,7 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use postbackd::{
-    delivery::{Delivery, RefundShape, Refunding, Resend, Said},
+    delivery::{Awaiting, Delivery, RefundShape, Refunding, Resend, Said},
     event::{Event, Kind, event_id},
     money::Currency,
     outcome::{Outcome, Reply},
@@ -24,7 +33,8 @@ pub fn now() -> Timestamp {
 
 /// Secrets stand for their own names, as in `preview`.
 pub fn resolve(value: &toml::Value) -> Result<Secret, String> {
-    let name = value.get("env").and_then(toml::Value::as_str).or(value.as_str()).ok_or("a secret is { env = \"NAME\" }")?;
+    let by_reference = ["env", "file", "credential"].into_iter().find_map(|kind| value.get(kind)?.as_str());
+    let name = by_reference.or(value.as_str()).ok_or("a secret is { env = \"NAME\" }")?;
     Ok(Secret::new(name, format!("<{name}>")))
 }
 
@@ -84,7 +94,8 @@ fn verdict(outcome: &Outcome) -> String {
             let answer = answer.as_ref().map_or_else(String::new, |answer| format!(" {answer}"));
             format!("delivered{}{answer}\n", note.as_ref().map_or_else(String::new, |note| format!(" ({note})")))
         }
-        Outcome::Accepted { .. } => "accepted\n".into(),
+        Outcome::Accepted { answer } => format!("accepted{}\n", answer.as_ref().map_or_else(String::new, |answer| format!(" {answer}"))),
+        Outcome::Split { why } => format!("split: {why}\n"),
         Outcome::Retry { why, after, throttled } => format!("retry: {why}; after {after:?}; throttled {throttled}\n"),
         Outcome::Rejected { why } => format!("rejected: {why}\n"),
         Outcome::Halted { why, fix } => format!("halted: {why}; {fix}\n"),
@@ -99,52 +110,163 @@ fn agree(path: &Path, got: &str, differing: &mut Vec<String>) {
     }
 }
 
-#[test]
-fn golden_postbacks() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/postback");
-    let mut cases: Vec<_> = fs::read_dir(&root).expect("golden cases").map(|entry| entry.expect("an entry").path()).collect();
-    cases.sort();
-    assert!(cases.len() >= 10, "golden cases are missing");
-    let mut differing = Vec::new();
-    for case in cases {
-        let read = |name: &str| fs::read_to_string(case.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", case.display()));
-        let table: toml::Table = read("settings.toml").parse().expect("TOML");
-        let settings = Settings::parse("postback", &table, &resolve).unwrap_or_else(|error| panic!("{}: {}: {error}", case.display(), error.key));
-        let delivery = delivery(&serde_json::from_str(&read("event.json")).expect("JSON"), &settings);
-        let batch = [delivery];
-        let text = match settings.request(&batch, now()) {
-            Ok(request) => request.to_text(),
-            Err(Refusal::Skip(why)) => format!("skipped: {why}\n"),
-            Err(Refusal::Dead(why)) => format!("dead: {why}\n"),
-        };
-        agree(&case.join("request.http"), &text, &mut differing);
-        for entry in fs::read_dir(&case).expect("a case") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with("reply-") && name.ends_with(".http") {
-                let outcome = &settings.outcome(&batch, &reply(&fs::read_to_string(&path).expect("a reply")), now())[0];
-                agree(&path.with_extension("outcome"), &verdict(outcome), &mut differing);
-            }
+/// A request, or why there is none; before it what the platform's clock says.
+fn written(settings: &Settings, batch: &[Delivery]) -> String {
+    let mut text = String::new();
+    for delivery in batch {
+        if let Some((until, why)) = settings.not_before(delivery) {
+            text.push_str(&format!("# {} not before {until}: {why}\n", delivery.event_id));
         }
+        if let Some(expires) = settings.expires(delivery) {
+            text.push_str(&format!("# {} before {expires}\n", delivery.event_id));
+        }
+    }
+    text + &match settings.request(batch, now()) {
+        Ok(request) => request.to_text(),
+        Err(Refusal::Skip(why)) => format!("skipped: {why}\n"),
+        Err(Refusal::Dead(why)) => format!("dead: {why}\n"),
+    }
+}
+
+fn directories(at: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(at).unwrap_or_else(|error| panic!("{}: {error}", at.display()));
+    let mut found: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+/// One case; what differs is added.
+fn case(platform: &str, case: &Path, differing: &mut Vec<String>) {
+    let read = |name: &str| fs::read_to_string(case.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", case.display()));
+    let mut table: toml::Table = read("settings.toml").parse().expect("TOML");
+    let test = table.remove("mode").is_some();
+    let mut settings = Settings::parse(platform, &table, &resolve).unwrap_or_else(|error| panic!("{}: {}: {error}", case.display(), error.key));
+    if test {
+        settings.test_mode().expect("a test mode");
+    }
+    let events: Value = serde_json::from_str(&read("event.json")).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+    let batch: Vec<Delivery> = events.as_array().unwrap_or(&vec![events.clone()]).iter().map(|event| delivery(event, &settings)).collect();
+    assert!(batch.len() <= settings.facts().batch_max, "{}: more than a batch", case.display());
+    let keys: BTreeSet<_> = batch.iter().map(|delivery| settings.batch_key(delivery)).collect();
+    assert!(keys.len() == 1, "{}: these never share a request", case.display());
+    let text = written(&settings, &batch);
+    assert_eq!(text, written(&settings, &batch), "the same input gives other bytes");
+    agree(&case.join("request.http"), &text, differing);
+    if platform != "postback" {
+        nothing_raw(&events, &text, case);
+        assert!(!format!("{settings:?}").contains("<"), "{}: Debug shows a secret", case.display());
+    }
+    for entry in fs::read_dir(case).expect("a case") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !name.ends_with(".http") {
+            continue;
+        }
+        let text = |name: &str| reply(&fs::read_to_string(case.join(name)).unwrap_or_else(|error| panic!("{}/{name}: {error}", case.display())));
+        let outcomes = if name.starts_with("reply-") {
+            settings.outcome(&batch, &text(name), now())
+        } else if name.starts_with("confirm-") {
+            let awaiting: Vec<Awaiting> = batch.iter().zip(settings.outcome(&batch, &text("reply-ok.http"), now())).filter_map(awaited).collect();
+            let requests: Vec<_> = awaiting.iter().map(|awaiting| settings.confirm(awaiting).expect("a confirmation")).collect();
+            assert!(requests.windows(2).all(|pair| pair[0] == pair[1]), "one question for the whole batch");
+            agree(&case.join("confirm.http"), &requests[0].to_text(), differing);
+            settings.confirmed(&awaiting, &text(name), now())
+        } else {
+            continue;
+        };
+        assert_eq!(outcomes.len(), batch.len(), "{}: one verdict per event", path.display());
+        agree(&path.with_extension("outcome"), &outcomes.iter().map(verdict).collect::<String>(), differing);
+    }
+}
+
+/// Addresses and numbers of people are never sent as they are. Golden cases hold none that stands elsewhere in the request for good reason.
+fn nothing_raw(events: &Value, text: &str, case: &Path) {
+    for event in events.as_array().unwrap_or(&vec![events.clone()]) {
+        let of = |who: &Value| {
+            ["email", "phone", "first_name", "last_name", "city"].map(|key| who[key].as_str().unwrap_or_default().trim().to_lowercase())
+        };
+        for raw in of(&event["payload"]["who"]).into_iter().chain(of(&event["who"])).filter(|raw| raw.len() > 3) {
+            assert!(!text.to_lowercase().contains(&raw), "{}: {raw:?} is in the request", case.display());
+        }
+    }
+}
+
+fn awaited((delivery, outcome): (&Delivery, Outcome)) -> Option<Awaiting> {
+    let Outcome::Accepted { answer: Some(answer) } = outcome else { return None };
+    Some(Awaiting { event: delivery.event.id, reference: delivery.event.reference.clone(), said: delivery.said.clone(), answer })
+}
+
+#[test]
+fn golden_cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut differing = Vec::new();
+    for platform in Settings::KNOWN {
+        let cases = directories(&root.join(platform));
+        assert!(cases.len() >= 4, "{platform}: golden cases are missing");
+        cases.iter().for_each(|path| case(platform, path, &mut differing));
     }
     assert!(differing.is_empty(), "these differ:\n{}", differing.join("\n"));
 }
 
+/// What may come in place of an answer, and what a platform may say: no adapter panics, none takes it for a delivery, and each
+/// gives one verdict per event.
+#[test]
+fn golden_misfortunes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for platform in Settings::KNOWN.iter().filter(|platform| **platform != "postback") {
+        for case in directories(&root.join(platform)) {
+            let read = |name: &str| fs::read_to_string(case.join(name)).expect("readable");
+            let mut table: toml::Table = read("settings.toml").parse().expect("TOML");
+            table.remove("mode");
+            let settings = Settings::parse(platform, &table, &resolve).expect("settings");
+            let events: Value = serde_json::from_str(&read("event.json")).expect("JSON");
+            let batch: Vec<Delivery> = events.as_array().unwrap_or(&vec![events.clone()]).iter().map(|event| delivery(event, &settings)).collect();
+            for (text, wanted) in [
+                ("500", "retry"),
+                ("503\nRetry-After: 30\n\n<html>", "retry"),
+                ("429\nRetry-After: 30\n\n{}", "retry"),
+                ("502\n\n<html><body>Bad gateway", "retry"),
+                ("401\n\n{}", "halted"),
+            ] {
+                let outcomes = settings.outcome(&batch, &reply(text), now());
+                assert_eq!(outcomes.len(), batch.len());
+                for outcome in outcomes {
+                    assert!(verdict(&outcome).starts_with(wanted), "{}: {text:?}: {}", case.display(), verdict(&outcome));
+                }
+            }
+            for text in ["200\n\n[]", "200\n\n{\"error\": 7, \"data\": []}", "400\n\nnull", "302\nLocation: /login", "207\n\n{\"a\": {}}"] {
+                assert_eq!(settings.outcome(&batch, &reply(text), now()).len(), batch.len());
+            }
+        }
+    }
+}
+
 #[test]
 fn golden_examples_parse() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/postback");
     let mut count = 0;
-    for entry in fs::read_dir(root).expect("examples") {
-        let path = entry.expect("an entry").path();
-        let file: toml::Table = fs::read_to_string(&path).expect("readable").parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        for (name, table) in file["destination"].as_table().expect("destinations") {
-            let mut table = table.as_table().expect("a table").clone();
-            assert_eq!(table.remove("platform").and_then(|platform| platform.as_str().map(str::to_owned)).as_deref(), Some("postback"));
-            for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold"] {
-                table.remove(common);
+    for directory in ["examples/postback", "examples/platforms"] {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).expect("examples") {
+            let path = entry.expect("an entry").path();
+            let text = fs::read_to_string(&path).expect("readable");
+            // Keys that are commented out are examples too.
+            let every: String = text
+                .lines()
+                .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#'])).unwrap_or(line).to_owned() + "\n")
+                .collect();
+            let texts = if directory.ends_with("platforms") { vec![text, every] } else { vec![text] };
+            for text in texts {
+                let file: toml::Table = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                for (name, table) in file["destination"].as_table().expect("destinations") {
+                    let mut table = table.as_table().expect("a table").clone();
+                    let platform = table.remove("platform").expect("a platform");
+                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry"] {
+                        table.remove(common);
+                    }
+                    Settings::parse(platform.as_str().expect("a text"), &table, &resolve)
+                        .unwrap_or_else(|error| panic!("{} {name}: {}: {error}", path.display(), error.key));
+                    count += 1;
+                }
             }
-            Settings::parse("postback", &table, &resolve).unwrap_or_else(|error| panic!("{} {name}: {}: {error}", path.display(), error.key));
-            count += 1;
         }
     }
     assert!(count >= 8);
@@ -194,6 +316,37 @@ fn golden_mistakes_name_the_key_and_the_nearest_known_one() {
 }
 
 #[test]
+fn golden_mistakes_of_platforms_name_the_key() {
+    let oauth = "oauth = { client_id = 'c', refresh_token = { env = 'R' } }";
+    for (platform, text, key, word) in [
+        ("meta", "access_token = 't'", "dataset", "it is missing"),
+        ("meta", "dataset = 'shop'\naccess_token = 't'", "dataset", "digits"),
+        ("meta", "dataset = 1", "access_token", "{ credential ="),
+        ("meta", "dataset = 1\naccess_token = 't'\nversion = '26'", "version", "v26.0"),
+        ("meta", "dataset = 1\naccess_token = 't'\naction_source = 'web'", "action_source", "website"),
+        ("meta", "dataset = 1\naccess_token = 't'\nbatch = 1001", "batch", "between 1 and 1000"),
+        ("meta", "dataset = 1\naccess_token = 't'\nbatch_wait = '1h'", "batch_wait", "at most 10m"),
+        ("meta", "dataset = 1\naccess_token = 't'\nnames = { purchse = 'x' }", "names.purchse", "did you mean purchase"),
+        ("meta", "dataset = 1\naccess_token = 't'\nbase_url = 'graph.facebook.com'", "base_url", "https://graph.facebook.com"),
+        ("meta", "dataset = 1\nacces_token = 't'", "acces_token", "did you mean access_token"),
+        ("google_data_manager", "account = 1", "actions", "actions = { purchase"),
+        ("google_data_manager", "account = 1\nactions = { purchase = 'buy' }", "actions.purchase", "digits"),
+        ("google_data_manager", "account = 1\nactions = { purchase = 1, refund = 2 }", "actions.refund", "leave it out"),
+        ("google_data_manager", "account = 1\nactions = { purchase = 1 }", "oauth", "it is missing"),
+        ("google_data_manager", "account = 1\nactions = { purchase = 1 }\noauth = { client_id = 'c' }", "oauth", "refresh_token is missing"),
+        ("google_data_manager", &format!("account = 1\nactions = {{ purchase = 1 }}\n{oauth}\nservice_account = 's'"), "oauth", "not both"),
+        ("awin", "api_key = 'k'", "advertiser", "it is missing"),
+        ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
+        ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
+        ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+    ] {
+        let table: toml::Table = text.parse().expect("TOML");
+        let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
+        assert!(error.key == key && error.message.contains(word), "{platform} {text}\n{}: {}", error.key, error.message);
+    }
+}
+
+#[test]
 fn golden_facts() {
     let facts = |text: &str| settings(&format!("url = 'https://t.example/'\n{text}")).expect(text).facts();
     let within = |seconds| Resend::Within(Duration::from_secs(seconds));
@@ -222,7 +375,7 @@ fn golden_facts() {
 #[test]
 fn golden_warnings() {
     let kinds = BTreeSet::from([Kind::Purchase, Kind::Refund]);
-    let warnings = |text: &str| settings(text).expect(text).warnings(&kinds).join("; ");
+    let warnings = |text: &str| settings(text).expect(text).warnings(&kinds, now()).join("; ");
     for quiet in ["https://t.example/?a={{ order_id }}", "http://127.0.0.1:9/", "http://[::1]/", "http://localhost:80?a=1"] {
         assert_eq!(warnings(&format!("url = '{quiet}'")), "");
     }

@@ -27,6 +27,7 @@ mod schema;
 mod shop_beside;
 mod sql_api;
 
+mod adapters;
 mod golden;
 mod in_doubt;
 mod injection;

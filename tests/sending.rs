@@ -3,6 +3,7 @@
 
 mod crash;
 mod operate;
+mod platforms;
 mod refunds;
 mod route;
 

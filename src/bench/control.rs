@@ -81,7 +81,8 @@ pub async fn work(job: Job) -> Result<Done, BenchError> {
             let limits = Limits { in_flight: job.in_flight, ..Limits::default() };
             let client = Client::new(&Route::default(), &limits).map_err(|error| failed(error.to_string()))?;
             measure(job, |number| {
-                let sending = client.send(Request { method: Method::Get, url: url(number), headers: Vec::new(), body: Vec::new() }, limits.deadline);
+                let sending = client
+                    .send(Request { method: Method::Get, url: url(number), headers: Vec::new(), body: Vec::new(), grant: None }, limits.deadline);
                 async move { sending.await.map(|reply| reply.status).map_err(|error| format!("{error:?}")) }
             })
             .await

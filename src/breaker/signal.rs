@@ -24,7 +24,7 @@ impl Signal {
         let reply = match result {
             Ok(reply) => reply,
             Err(SendError::NotSent(_) | SendError::MaybeSent(_)) => return Self::Failing,
-            Err(SendError::Unsendable(_)) => return Self::Silent,
+            Err(SendError::NoToken { .. } | SendError::Unsendable(_)) => return Self::Silent,
         };
         let throttles = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Retry { throttled: true, after, .. } => Some(*after),

@@ -5,6 +5,8 @@ use tokio_postgres::Client;
 use super::{Common, Exit, Failure, doctor};
 use crate::{
     config::{Config, Database, SecretMode},
+    delivery::RefundShape,
+    event::Kind,
     outbox::{
         connect::{self, ConnectError},
         identity::{self, Verdict},
@@ -88,8 +90,16 @@ fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
             report.ok(format!("configuration {}: {} destinations", config.file.display(), config.destinations.len()));
             config.warnings.iter().for_each(|warning| report.add("warning", warning, None));
             for to in &config.destinations {
-                let warnings = to.platform.warnings(&to.kinds);
+                let warnings = to.platform.warnings(&to.kinds, jiff::Timestamp::now());
                 warnings.into_iter().for_each(|warning| report.add("warning", format!("destination {}: {warning}", to.name), None));
+                // Nothing is wrong with these, but someone may wait for them.
+                for kind in to.kinds.iter().filter(|kind| !kind.takes_back() && to.platform.name_of(**kind).is_none()) {
+                    let hint = "give it a name (or a conversion action), or take it out of kinds".to_owned();
+                    report.add("warning", format!("destination {}: {kind} has no conversion there and is skipped", to.name), Some(hint));
+                }
+                if to.kinds.contains(&Kind::Refund) && to.platform.facts().refund == RefundShape::None {
+                    report.add("info", format!("destination {}: refunds are not told there; they are skipped and counted", to.name), None);
+                }
             }
             Some(config)
         }

@@ -39,15 +39,11 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         }
     }
     let mode = table.choice("mode", &[("live", Mode::Live), ("test", Mode::Test), ("shadow", Mode::Shadow)]).unwrap_or_default();
-    // The generic postback, the only platform so far, has no test mode; sending live where "test" is asked for would cost money.
-    if mode == Mode::Test {
-        table.problem("mode", "platform \"postback\" has no test mode; use \"shadow\" to build requests and send nothing".to_owned());
-    }
     let start = start(table);
     let was = table.text("was");
-    let basis = table.choice("value", &BASES).unwrap_or_default();
+    let basis = table.choice("value", &BASES);
     let hold = table.duration("hold", Duration::ZERO, Duration::ZERO..=30 * DAY);
-    let limits = limits(table);
+    let mut limits = limits(table);
     let credential = table.text("credential");
     let route =
         Route { proxy: table.secret("proxy", table.doc.mode).or_else(|| http.proxy.clone()), ca: table.file("ca").or_else(|| http.ca.clone()) };
@@ -72,7 +68,14 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
             format!("{} is not shorter than retry.give_up_after ({}): everything would be too old", duration(hold), duration(retry.give_up_after)),
         );
     }
-    let (platform, digest, secrets) = settings(table, &platform?, mode, basis)?;
+    let (mut platform, basis, digest, secrets) = settings(table, &platform?, mode, basis)?;
+    limits.per_second = limits.per_second.or(platform.facts().per_second);
+    // Sending live where "test" is asked for would cost money.
+    if mode == Mode::Test
+        && let Err(error) = platform.test_mode()
+    {
+        table.problem(&error.key, format!("platform {:?}: {}", platform.platform(), error.message));
+    }
     let fingerprint = fingerprint(table, &route, &secrets);
     let destination = Destination {
         name: Arc::from(name),
@@ -186,8 +189,8 @@ fn retry(table: &Section<'_>) -> RetryPolicy {
 }
 
 /// The platform's own keys; the digest of what shapes a request: platform, its keys, mode and value basis, of secrets the
-/// references and not the values; and the secrets.
-fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Option<(Settings, String, Vec<Secret>)> {
+/// references and not the values; and the secrets. The value basis is the platform's usual one where none is said.
+fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Option<Basis>) -> Option<(Settings, Basis, String, Vec<Secret>)> {
     let (rest, common) = table.rest();
     let written_out = RefCell::new(BTreeSet::new());
     let secrets = RefCell::new(Vec::new());
@@ -202,10 +205,12 @@ fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Basis) -> Op
         let hint = if rest.contains_key(top) { hint(top, common.iter().copied()) } else { String::new() };
         table.problem(&error.key, format!("{}{hint}", error.message));
     });
+    let settings = settings.ok()?;
+    let basis = basis.unwrap_or_else(|| settings.basis());
     let mut shape = toml::Value::Table(rest);
     hide(&mut shape, &written_out.borrow());
     let text = serde_json::json!([platform, shape, format!("{mode:?}"), basis.without_tax, basis.without_shipping]).to_string();
-    Some((settings.ok()?, hex::encode(Sha256::digest(text)), secrets.take()))
+    Some((settings, basis, hex::encode(Sha256::digest(text)), secrets.take()))
 }
 
 /// Secrets written out in the file leave the digest.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    destination::{Mode, Start},
+    destination::{Basis, Mode, Start},
     event::Kind,
 };
 
@@ -106,7 +106,9 @@ fn every_problem_is_reported_with_line_key_and_fix() {
         "/t/test.toml:3: database.pol: there is no such key (did you mean pool?)\n\
          /t/test.toml:6: daemon.settle: a duration with a unit is needed here: \"10s\" (d, h, m, s, ms)\n\
          /t/test.toml:7: daemon.poll: 2s is not between 1ms and 1s\n\
-         /t/test.toml:10: destination.d.platform: there is no platform \"postbak\"; known: postback"
+         /t/test.toml:10: destination.d.platform: there is no platform \"postbak\" (did you mean postback?); known: "
+            .to_owned()
+            + &crate::platform::Settings::KNOWN.join(", ")
     );
 }
 
@@ -187,6 +189,53 @@ fn a_destination_as_it_is_meant() {
     assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
     assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
     assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
+}
+
+/// A platform's example: as it stands, with its defaults written out (they change nothing), and with every example in force.
+#[test]
+fn the_examples_of_platforms_load_and_their_defaults_are_the_defaults() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/platforms");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let (mut defaults, mut every, mut example) = (String::new(), String::new(), false);
+        for line in text.lines() {
+            if line.starts_with("# ") {
+                example = line.contains("Example");
+            }
+            let key = shown(line);
+            defaults += key.filter(|_| !example).unwrap_or(line);
+            every += key.unwrap_or(line);
+            defaults.push('\n');
+            every.push('\n');
+        }
+        let load = |text: &str| {
+            let read = Config::parse(&format!("{DATABASE}{text}"), &path, SecretMode::Names, &env);
+            read.unwrap_or_else(|problems| panic!("{problems}")).destinations.remove(0)
+        };
+        let (bare, spelt) = (load(&text), load(&defaults));
+        assert_eq!(format!("{:?}", bare.platform), format!("{:?}", spelt.platform), "{}", path.display());
+        assert_eq!((bare.basis, &bare.consent, &bare.kinds), (spelt.basis, &spelt.consent, &spelt.kinds), "{}", path.display());
+        load(&every);
+        count += 1;
+    }
+    assert_eq!(count, crate::platform::Settings::KNOWN.len() - 1, "one for each platform");
+}
+
+#[test]
+fn platforms_have_defaults_and_test_modes_of_their_own() {
+    let of = |keys: &str| parse(&format!("{DATABASE}[destination.d]\n{keys}"));
+    let one = |keys: &str| of(keys).expect(keys).destinations.remove(0);
+    const AWIN: &str = "platform = \"awin\"\nadvertiser = 1\n";
+    const META: &str = "platform = \"meta\"\ndataset = 1\naccess_token = \"t\"\n";
+    let net = Basis { without_tax: true, without_shipping: true };
+    assert_eq!((one(AWIN).basis, one(&format!("{AWIN}value = \"gross\"")).basis, one(META).basis), (net, Basis::default(), Basis::default()));
+    assert_eq!((one(AWIN).limits.per_second, one(&format!("{AWIN}per_second = 9")).limits.per_second), (Some(1), Some(9)));
+    assert_ne!(one(AWIN).digest, one(&format!("{AWIN}value = \"gross\"")).digest);
+    let problems = of(&format!("{META}mode = \"test\"")).expect_err("no code").to_string();
+    assert!(problems.contains("destination.d.test_event_code") && problems.contains("Events Manager"), "{problems}");
+    assert_eq!(one(&format!("{META}mode = \"test\"\ntest_event_code = \"T1\"")).mode, Mode::Test);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(super) struct Fleet {
     stop: CancellationToken,
     drain: Duration,
     limits: Limits,
+    tokens: Arc<http::token::Tokens>,
     running: HashMap<Arc<str>, Running>,
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
@@ -60,6 +61,7 @@ impl Fleet {
             stop: stop.clone(),
             drain: Duration::from_secs(10),
             limits: Limits::default(),
+            tokens: Arc::new(http::token::Tokens::of_service()),
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
@@ -78,7 +80,7 @@ impl Fleet {
         let mut clients = HashMap::new();
         for to in &wanted {
             let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
-            clients.insert(Arc::clone(&to.name), client);
+            clients.insert(Arc::clone(&to.name), http::token::Authorized::new(Arc::new(client), &self.tokens));
         }
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);

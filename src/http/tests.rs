@@ -88,7 +88,7 @@ impl Server {
 }
 
 fn get(url: &str) -> Request {
-    Request { method: Method::Get, url: url.to_owned(), headers: Vec::new(), body: Vec::new() }
+    Request::new(Method::Get, url)
 }
 
 async fn play(mut stream: TcpStream, script: &[Step], requests: &Mutex<Vec<String>>, written: &Mutex<usize>) {
@@ -163,6 +163,7 @@ async fn a_request_arrives_as_it_was_built_and_an_answer_as_it_was_given() {
         url: format!("http://{}/pb%2F1?a=%26&b=c%20d", server.at),
         headers: vec![("X-Key".into(), "k".into()), ("X-Twice".into(), "1".into()), ("X-Twice".into(), "2".into())],
         body: "{\"é\":1}".into(),
+        grant: None,
     };
     request.headers.push(("Content-Type".into(), "application/json".into()));
     let reply = send(request, AMPLE).await.unwrap();

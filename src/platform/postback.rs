@@ -7,7 +7,6 @@
 mod answer;
 mod auth;
 mod form;
-mod keys;
 mod macros;
 mod presets;
 mod settings;
@@ -19,7 +18,7 @@ use jiff::Timestamp;
 pub use macros::KNOWN as MACROS;
 pub use settings::Settings;
 
-use super::Refusal;
+use super::{Adapter, Refusal, keys};
 use crate::{
     delivery::{Delivery, Facts, RefundShape},
     event::Kind,
@@ -30,17 +29,17 @@ use crate::{
 use form::{Body, Form};
 use macros::Macros;
 
-impl Settings {
-    pub(super) fn facts(&self) -> Facts {
-        Facts { batch_max: 1, refund: self.refunds, resend: self.resend, accepted_is_enough: true }
+impl Adapter for Settings {
+    fn facts(&self) -> Facts {
+        Facts { refund: self.refunds, resend: self.resend, ..Facts::PLAIN }
     }
 
-    pub(super) fn name_of(&self, kind: Kind) -> Option<String> {
+    fn name_of(&self, kind: Kind) -> Option<String> {
         self.form(kind).map(|form| form.name.clone())
     }
 
-    /// What `check` should say of these kinds although it is no error, e.g. a URL that is longer than every server takes.
-    pub(super) fn warnings(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
+    /// E.g. a URL that is longer than every server takes.
+    fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (kind, form) in self.forms.iter().filter(|(kind, _)| kinds.contains(kind)) {
             let mut note = |what: String| found.entry(what).or_default().push(kind.as_str());
@@ -51,45 +50,36 @@ impl Settings {
                 let about = request.url.len().next_multiple_of(100);
                 note(format!("the URL is about {about} characters long; up to {URL_SAFE} are safe everywhere"));
             }
-            if in_clear(form.url.source()) {
+            if keys::in_clear(form.url.source()) {
                 note("the URL is not https: click ids and secrets cross the network in clear".to_owned());
             }
         }
         found.into_iter().map(|(what, kinds)| format!("{}: {what}", kinds.join(", "))).collect()
     }
-}
 
-/// Whether it goes over a network without TLS. Hosts are constant, so that the template's own text has it.
-fn in_clear(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return false };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let loopback = url::Url::parse(&format!("http://{host}/")).is_ok_and(|url| match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    });
-    !loopback
+    fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
+        let [delivery] = batch else { return Err(Refusal::Dead("a postback takes one event per request".into())) };
+        let kind = delivery.event.kind;
+        if let Some(refund) = &delivery.refund {
+            match self.refunds {
+                RefundShape::None => return Err(Refusal::Skip("platform takes no refunds".into())),
+                RefundShape::Cancel if !refund.full => return Err(Refusal::Skip("partial refund: only whole orders can be cancelled here".into())),
+                _ => {}
+            }
+        }
+        let form = self.form(kind).ok_or_else(|| Refusal::Skip("kind not mapped".into()))?;
+        build(self, form, delivery, now)
+    }
+
+    fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
+        batch.iter().map(|_| self.judge.outcome(reply, now)).collect()
+    }
 }
 
 /// Longest URL that every server and proxy is known to take.
 const URL_SAFE: usize = 2_048;
 /// Longest URL that the HTTP client can put on a request line.
 const URL_MAX: usize = 65_534;
-
-pub(super) fn request(settings: &Settings, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-    let [delivery] = batch else { return Err(Refusal::Dead("a postback takes one event per request".into())) };
-    let kind = delivery.event.kind;
-    if let Some(refund) = &delivery.refund {
-        match settings.refunds {
-            RefundShape::None => return Err(Refusal::Skip("platform takes no refunds".into())),
-            RefundShape::Cancel if !refund.full => return Err(Refusal::Skip("partial refund: only whole orders can be cancelled here".into())),
-            _ => {}
-        }
-    }
-    let form = settings.form(kind).ok_or_else(|| Refusal::Skip("kind not mapped".into()))?;
-    build(settings, form, delivery, now)
-}
 
 fn build(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
     let macros = Macros::of(settings, form, delivery, now);
@@ -125,7 +115,7 @@ fn build(settings: &Settings, form: &Form, delivery: &Delivery, now: Timestamp) 
         headers.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
         headers.push((name.clone(), render(&format!("headers.{name}"), template, &macros)?));
     }
-    let mut request = Request { method: form.method, url, headers, body: body.into_bytes() };
+    let mut request = Request { headers, body: body.into_bytes(), ..Request::new(form.method, url) };
     settings.auth.apply(&mut request);
     if let Some(sign) = &settings.sign {
         sign.apply(&mut request);
@@ -159,8 +149,4 @@ fn pairs(key: &str, entries: &[(String, Template)], macros: &minijinja::Value) -
         }
     }
     Ok(out.join("&"))
-}
-
-pub(super) fn outcome(settings: &Settings, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
-    batch.iter().map(|_| settings.judge.outcome(reply, now)).collect()
 }

@@ -5,7 +5,7 @@
 //! is the last number before the first entry that is not.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -70,6 +70,8 @@ pub struct Book {
     timers: BTreeSet<(Instant, i64)>,
     /// Behind a front that has a row in `pending`: they get one too, when there is room.
     stuck: BTreeSet<i64>,
+    /// Lanes whose front was being judged when what it may wait for happened.
+    woken: HashSet<Arc<str>>,
     rows: usize,
     read: i64,
 }
@@ -203,6 +205,11 @@ impl Book {
         taken
     }
 
+    /// How many [`Self::take`] would find, counted up to `most`.
+    pub fn ready(&self, most: usize, horizon: i64) -> usize {
+        self.ready.iter().filter(|seq| self.may_begin(**seq, horizon)).take(most).count()
+    }
+
     /// Whether [`Self::take`] would find something.
     pub fn has_ready(&self, horizon: i64) -> bool {
         self.ready.first().is_some_and(|seq| self.may_begin(*seq, horizon))
@@ -291,9 +298,21 @@ impl Book {
         }
     }
 
+    /// What the front of this lane may be waiting for has happened: it is judged again.
+    pub fn unpark(&mut self, lane: &Arc<str>) {
+        let Some(front) = self.lanes.get(lane).and_then(VecDeque::front).and_then(|seq| self.items.get(seq)) else { return };
+        if front.busy {
+            self.woken.insert(Arc::clone(lane));
+        } else if front.due.is_none() {
+            self.ready.insert(front.seq);
+        }
+    }
+
     /// Its mark is durable.
     pub fn apply(&mut self, seq: i64, fate: Fate) {
+        let woken = self.items.get(&seq).is_some_and(|item| self.woken.remove(&item.lane));
         match fate {
+            Fate::Parked if woken => self.give_back(seq, None),
             Fate::Done => self.remove(seq),
             Fate::Again(due) => {
                 if let Some(item) = self.items.get_mut(&seq).filter(|item| item.row.is_some()) {
@@ -416,6 +435,25 @@ mod tests {
         book.set_row(7, Some(Waiting::Held));
         assert_eq!(book.take(9, 5), [] as [i64; 0], "once done it would leave no trace that a restart looks for");
         assert_eq!(book.take(9, 7), [7]);
+    }
+
+    #[test]
+    fn what_a_front_waits_for_wakes_it_also_while_it_is_judged() {
+        let now = Instant::now();
+        let mut book = Book::at(0);
+        book.add(item(1, "a", now));
+        assert_eq!(book.take(9, 9), [1]);
+        book.set_row(1, Some(Waiting::Parked));
+        book.apply(1, Fate::Parked);
+        assert_eq!(book.take(9, 9), [] as [i64; 0]);
+        book.unpark(&"a".into());
+        assert_eq!(book.take(9, 9), [1]);
+        book.unpark(&"a".into());
+        book.apply(1, Fate::Parked);
+        assert_eq!(book.take(9, 9), [1], "it happened after its facts were read");
+        book.apply(1, Fate::Parked);
+        assert_eq!(book.take(9, 9), [] as [i64; 0], "and only once");
+        book.unpark(&"nobody".into());
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     books::{Receipt, State},
-    delivery::{RefundShape, Resend},
-    destination::Destination,
+    delivery::{Delivery, RefundShape, Resend},
+    destination::{Destination, RetryPolicy},
     event::Kind,
     marks::{AttemptRow, Marks, Move, PendingRow, Waiting},
     outcome::Outcome,
@@ -38,6 +38,8 @@ pub struct Batch {
     pub fates: Vec<(i64, Fate)>,
     /// Requests that may go on the wire then: at-most-once deliveries.
     pub launches: Vec<Prepared>,
+    /// Lanes in which something may wait for what is written.
+    pub wakes: Vec<Arc<str>>,
     /// Answers that these rows record; kept until then, because they are facts and not cache.
     pub backs: Vec<Back>,
 }
@@ -187,9 +189,8 @@ impl Desk {
 
     /// An entry waits for a person or for its purchase's confirmation.
     pub fn park(&mut self, seq: i64, reason: String, now: Instant) {
-        if self.book.item(seq).is_some_and(|item| item.row != Some(Waiting::Parked)) {
-            self.give_row(seq, Waiting::Parked, None, Some(reason), now);
-        }
+        // Also where it has a row already, because it stood behind another: what it waits for now is something else.
+        self.give_row(seq, Waiting::Parked, None, Some(reason), now);
         self.batch.fates.push((seq, Fate::Parked));
         self.touch(now);
     }
@@ -218,7 +219,7 @@ impl Desk {
     pub fn settle(&mut self, to: &Destination, answered: Answered<'_>, jitter: f64, now: Instant) {
         let Answered { sent, outcome, reached, maybe_arrived, status, took } = answered;
         let seq = sent.seq;
-        let resend = to.platform.facts().resend;
+        let resend = to.platform.resend(sent.delivery.event.kind);
         if self.book.item(seq).is_none() {
             return; // Recorded already, by a commit whose answer was lost.
         }
@@ -231,8 +232,10 @@ impl Desk {
             Outcome::Accepted { answer } => {
                 self.receipt(to, sent, answer);
                 self.finish_all(sent, State::Accepted, None, status, took, now);
+                self.ask_later(to, sent);
             }
-            Outcome::Rejected { why } => self.finish_all(sent, State::Dead, Some(why), status, took, now),
+            // A single one that was to be split is what was wrong with its request.
+            Outcome::Rejected { why } | Outcome::Split { why } => self.finish_all(sent, State::Dead, Some(why), status, took, now),
             Outcome::Retry { why, .. } if maybe_arrived && resend == Resend::Never => {
                 let why = format!("{why}; it may have arrived, and the platform counts every request");
                 self.finish_all(sent, State::Unknown, Some(why), status, took, now);
@@ -241,7 +244,7 @@ impl Desk {
                 let tries = self.book.item(seq).map_or(1, |item| item.tries);
                 let age = Timestamp::now().duration_since(sent.delivery.event.occurred_at);
                 let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
-                match retry::next(tries, &to.retry, age, after, jitter) {
+                match retry::next(tries, &within(to, &sent.delivery), age, after, jitter) {
                     retry::Verdict::GiveUp(reason) => self.finish_all(sent, State::Dead, Some(format!("{why}; {reason}")), status, took, now),
                     retry::Verdict::After(wait) => {
                         if reached {
@@ -279,6 +282,17 @@ impl Desk {
         self.finish(sent.seq, state, reason, status, took, now);
     }
 
+    /// When the platform's last word is asked for. What it covers is settled by the one that covers it and asked for by nobody.
+    fn ask_later(&mut self, to: &Destination, sent: &Sent) {
+        for seq in &sent.covers {
+            self.batch.marks.pending.insert(*seq, None);
+        }
+        let first = to.platform.facts().confirm.and_then(|confirm| SignedDuration::try_from(confirm.first).ok());
+        if let (Some(first), Some(Some(row))) = (first, self.batch.marks.pending.get_mut(&sent.seq)) {
+            row.next_at = Timestamp::now().saturating_add(first).ok();
+        }
+    }
+
     fn retry_row(&mut self, seq: i64, why: &str, status: Option<i32>, took: Option<Duration>) {
         let Some(item) = self.book.item(seq) else { return };
         let duration_ms = took.map(|took| i32::try_from(took.as_millis()).unwrap_or(i32::MAX));
@@ -294,6 +308,13 @@ impl Desk {
             self.batch.marks.receipts.insert(sent.delivery.event.id, frozen(sent, answer));
         }
     }
+}
+
+/// The destination's retry rule, ended where the platform does not take the event any more.
+fn within(to: &Destination, delivery: &Delivery) -> RetryPolicy {
+    let lasts = to.platform.expires(delivery).map(|expires| expires.duration_since(delivery.event.occurred_at));
+    let lasts = lasts.map_or(Duration::MAX, |lasts| if lasts.is_negative() { Duration::ZERO } else { lasts.unsigned_abs() });
+    RetryPolicy { give_up_after: to.retry.give_up_after.min(lasts), ..to.retry }
 }
 
 fn frozen(sent: &Sent, answer: Option<serde_json::Value>) -> Receipt {

@@ -101,7 +101,8 @@ impl Sender {
             }
         }
         for prepared in self.prepare(desk, sends, now) {
-            if self.to.platform.facts().resend == Resend::Never {
+            let counts = |sent: &Sent| self.to.platform.resend(sent.delivery.event.kind) == Resend::Never;
+            if prepared.batch.iter().any(counts) {
                 self.announce(desk, prepared, now);
             } else {
                 desk.ahead.push(prepared, now);
@@ -188,17 +189,40 @@ impl Sender {
         prepared
     }
 
-    fn build(&self, desk: &mut Desk, batch: Vec<Sent>, prepared: &mut Vec<Prepared>, now: Instant) {
+    /// Requests out of a batch: one, or several where it is too large or some of it cannot be told.
+    pub(super) fn build(&self, desk: &mut Desk, mut batch: Vec<Sent>, prepared: &mut Vec<Prepared>, now: Instant) {
+        let most = self.to.platform.facts().bytes_max;
         let request = self.to.platform.request(&wire::deliveries(&batch), Timestamp::now());
         match request {
+            Ok(request) if request.body.len() > most && batch.len() > 1 => {
+                let rest = batch.split_off(batch.len() / 2);
+                self.build(desk, batch, prepared, now);
+                self.build(desk, rest, prepared, now);
+            }
+            Ok(request) if request.body.len() > most => {
+                let why = format!("{} bytes, and {} takes {most} at most", request.body.len(), self.to.platform.platform());
+                batch.iter().flat_map(Sent::all).for_each(|seq| self.act(desk, seq, Judgement::Dead(why.clone()), now));
+            }
             Ok(_) if self.to.mode == Mode::Shadow => {
                 for seq in batch.iter().flat_map(Sent::all) {
                     desk.finish(seq, State::Skipped, Some("shadow".into()), None, None, now);
                 }
             }
             Ok(request) => prepared.push(Prepared { request, batch }),
-            // One that cannot be built must not take its batch along.
-            Err(_) if batch.len() > 1 => batch.into_iter().for_each(|sent| self.build(desk, vec![sent], prepared, now)),
+            // Those that cannot be told must not take the others along.
+            Err(_) if batch.len() > 1 => {
+                let tellable = |sent: &Sent| self.to.platform.request(std::slice::from_ref(&sent.delivery), Timestamp::now()).is_ok();
+                let (mut good, bad): (Vec<Sent>, Vec<Sent>) = batch.into_iter().partition(tellable);
+                if bad.is_empty() {
+                    // Each could be told alone.
+                    let rest = good.split_off(good.len() / 2);
+                    self.build(desk, rest, prepared, now);
+                }
+                bad.into_iter().for_each(|sent| self.build(desk, vec![sent], prepared, now));
+                if !good.is_empty() {
+                    self.build(desk, good, prepared, now);
+                }
+            }
             Err(refusal) => {
                 for seq in batch.iter().flat_map(Sent::all) {
                     let judgement = match &refusal {
@@ -251,7 +275,7 @@ impl Sender {
     }
 
     /// Puts a request on the wire, or its entries back where breaker, rate limit or fence say no.
-    fn launch(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
+    pub(super) fn launch(&mut self, desk: &mut Desk, prepared: Prepared, now: Instant) {
         let refused = match self.admit(desk, now) {
             Err(wait) => wait,
             Ok(()) => match self.breaker.start(now) {

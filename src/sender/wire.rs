@@ -14,7 +14,7 @@ use crate::{
     breaker::Ticket,
     delivery::Delivery,
     http::Transport,
-    outcome::{Reply, SendError},
+    outcome::{Outcome, Reply, SendError},
     request::Request,
 };
 
@@ -66,6 +66,8 @@ pub struct Back {
     pub took: Duration,
     /// For the breaker, once.
     pub ticket: Option<Ticket>,
+    /// On the batch as it is now, where a part of it was sent again; `None`: not looked at yet.
+    pub verdicts: Option<Vec<Outcome>>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = Back> + Send>>;
@@ -102,7 +104,7 @@ impl Wire {
         self.flights.push(Box::pin(async move {
             let began = Instant::now();
             let reply = sending.await;
-            Back { batch, reply, took: began.elapsed(), ticket: Some(ticket) }
+            Back { batch, reply, took: began.elapsed(), ticket: Some(ticket), verdicts: None }
         }));
     }
 

@@ -7,7 +7,8 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use rust_decimal::Decimal;
 use sha2::Digest;
 
-use super::values::{Missing, Num, fixed, is_empty, to_json};
+use super::values::{Missing, Num, is_empty, to_json};
+use crate::money::fixed;
 use crate::{event::decimal, money};
 
 /// Every filter.

@@ -8,7 +8,7 @@ use minijinja::{
 };
 use rust_decimal::Decimal;
 
-use crate::{event, money};
+use crate::{event, money, money::fixed};
 
 /// A number as text, every digit kept; `digits` is its currency's, where it is money.
 #[derive(Clone, Debug)]
@@ -30,20 +30,6 @@ impl Num {
     pub fn plain(text: String) -> Value {
         Value::from_object(Self { text, digits: None })
     }
-}
-
-/// `amount` with exactly `digits` after the point, never `-0`.
-pub fn fixed(amount: Decimal, digits: u32) -> String {
-    let rounded = money::round(amount, digits);
-    let rounded = if rounded.is_zero() { Decimal::ZERO } else { rounded };
-    // Zeros are written here: rust_decimal panics when it is asked for more digits than fit beside a number of 29.
-    let mut text = rounded.to_string();
-    let missing = digits.saturating_sub(rounded.scale()) as usize;
-    if rounded.scale() == 0 && missing > 0 {
-        text.push('.');
-    }
-    text.extend(std::iter::repeat_n('0', missing));
-    text
 }
 
 impl Object for Num {

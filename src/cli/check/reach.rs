@@ -13,7 +13,9 @@ use crate::{
     click,
     destination::{Destination, Mode, Start},
     event::Event,
-    http, preview,
+    http::{self, Transport as _},
+    outcome::SendError,
+    preview,
 };
 
 /// Name resolution and TCP, each.
@@ -42,8 +44,27 @@ pub(super) async fn destination(to: &Arc<Destination>, connecting: bool, report:
     };
     let (host, port) = &target;
     match reach(host, *port).await {
-        Ok(()) => report.ok(format!("destination {name}: {host}:{port}{via} can be reached")),
+        Ok(()) => {
+            report.ok(format!("destination {name}: {host}:{port}{via} can be reached"));
+            credential(to, report).await;
+        }
         Err(why) => report.error(Exit::Failed, format!("destination {name}: {host}:{port}{via} {why}"), "see DNS, firewall, and proxy in [http]"),
+    }
+}
+
+/// Tries the credential by the platform's harmless call, where it has one.
+async fn credential(to: &Arc<Destination>, report: &mut Report) {
+    let (name, fix) = (&to.name, "see the platform's page on credentials, and the destination's ids");
+    let (Some(probe), Ok(client)) = (to.platform.probe(Timestamp::now()), http::Client::new(&to.route, &to.limits)) else { return };
+    // Refresh tokens that this may rotate are kept where the daemon keeps them.
+    let tokens = Arc::new(http::token::Tokens::of_service());
+    match http::token::Authorized::new(Arc::new(client), &tokens).send(probe, to.limits.deadline).await {
+        Ok(reply) => match to.platform.probed(&reply) {
+            Ok(()) => report.ok(format!("destination {name}: the credential works (HTTP {})", reply.status)),
+            Err(why) => report.error(Exit::Failed, format!("destination {name}: {why}"), ""),
+        },
+        Err(SendError::NoToken { why, fix }) => report.error(Exit::Failed, format!("destination {name}: {why}"), &fix),
+        Err(error) => report.error(Exit::Failed, format!("destination {name}: the credential could not be tried: {error}"), fix),
     }
 }
 
@@ -75,11 +96,14 @@ fn host(to: &Arc<Destination>) -> Option<(String, u16)> {
         ..Destination::clone(to)
     });
     let now = Timestamp::now();
-    let mut who = json!({ "email": "check@example.com", "phone": "+10000000000", "ip": "192.0.2.1", "user_agent": "check" });
+    if let Some(probe) = to.platform.probe(now) {
+        return place(&Url::parse(&probe.url).ok()?);
+    }
+    let mut who = json!({ "email": "check@example.com", "phone": "+10000000000", "ip": "192.0.2.1", "user_agent": "check", "page_url": "https://check.example/" });
     for id in click::known().chain(to.click.iter().map(String::as_str)) {
         who[id] = json!("check");
     }
-    let payload = json!({ "value": "1.00", "currency": "EUR", "who": who, "more": {} }).to_string();
+    let payload = json!({ "value": "1.00", "currency": "EUR", "who": who, "more": { "tax": "0", "shipping": "0" } }).to_string();
     let kinds = to.kinds.iter().map(|kind| kind.as_str());
     kinds.filter_map(|kind| Event::decode(0, kind, "check", &payload, now).ok()).find_map(|event| {
         let found = preview::of_event(std::slice::from_ref(&open), &Arc::new(event), now);

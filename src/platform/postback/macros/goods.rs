@@ -7,8 +7,8 @@ use super::super::settings::Settings;
 use crate::{
     delivery::Refunding,
     event::{Event, decimal},
-    money::Currency,
-    template::values::{Needed, Num, fixed, from_json, missing},
+    money::{Currency, fixed},
+    template::values::{Needed, Num, from_json, missing},
 };
 
 fn told<'a>(event: &'a Event, refund: Option<&'a Refunding>, key: &str) -> Option<&'a serde_json::Value> {

@@ -1,0 +1,125 @@
+//! `[destination.NAME]` with `platform = "meta"`.
+
+use std::time::Duration;
+
+use toml::Table;
+
+use super::BATCH_MAX;
+use crate::{
+    event::Kind,
+    platform::{
+        Resolve,
+        keys::{self, Parsed},
+        names::Names,
+    },
+    secret::Secret,
+    template::filters::hmac,
+};
+
+/// Parsed settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(super) dataset: String,
+    pub(super) access_token: Secret,
+    pub(super) app_secret: Option<Secret>,
+    pub(super) version: String,
+    pub(super) base_url: String,
+    pub(super) names: Names,
+    pub(super) action_source: &'static str,
+    pub(super) source_url: Option<String>,
+    pub(super) test_event_code: Option<String>,
+    pub(super) test: bool,
+    pub(super) refunds: bool,
+    pub(super) resend: bool,
+    pub(super) hash_external_id: bool,
+    pub(super) limited: Limited,
+    pub(super) order_as_click: bool,
+    pub(super) batch: usize,
+    pub(super) batch_wait: Duration,
+}
+
+/// When events are marked for limited data use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limited {
+    Always,
+    /// Where `who.consent.limited_data_use` is granted.
+    WhenAsked,
+    Never,
+}
+
+const KEYS: [&str; 16] = [
+    "dataset",
+    "access_token",
+    "app_secret",
+    "version",
+    "base_url",
+    "names",
+    "action_source",
+    "source_url",
+    "test_event_code",
+    "refunds",
+    "resend",
+    "external_id",
+    "limited_data_use",
+    "fbc_without_click_time",
+    "batch",
+    "batch_wait",
+];
+
+/// server-event: standard events; `Refund` is a custom one.
+const NAMES: [(Kind, &str); 5] = [
+    (Kind::Purchase, "Purchase"),
+    (Kind::Refund, "Refund"),
+    (Kind::Lead, "Lead"),
+    (Kind::Signup, "CompleteRegistration"),
+    (Kind::Subscribe, "Subscribe"),
+];
+
+/// server-event: `action_source`.
+const SOURCES: [&str; 9] = ["website", "app", "email", "phone_call", "chat", "physical_store", "system_generated", "business_messaging", "other"];
+
+impl Settings {
+    pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
+        keys::only(table, "", &KEYS)?;
+        let limited = [("always", Limited::Always), ("consent", Limited::WhenAsked), ("never", Limited::Never)];
+        Ok(Self {
+            dataset: keys::digits(table, "dataset", "1234567890123456")?,
+            access_token: keys::secret_key(table, "access_token", resolve)?,
+            app_secret: table.contains_key("app_secret").then(|| keys::secret_key(table, "app_secret", resolve)).transpose()?,
+            version: version(table)?,
+            base_url: keys::base_url(table, "base_url", "https://graph.facebook.com")?,
+            names: Names::parse(table, "names", &NAMES)?,
+            action_source: keys::choice(table, "action_source", "website", &SOURCES.map(|source| (source, source)))?,
+            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            test_event_code: keys::text(table, "test_event_code")?.map(str::to_owned),
+            test: false,
+            refunds: keys::choice(table, "refunds", false, &[("none", false), ("event", true)])?,
+            resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
+            hash_external_id: keys::choice(table, "external_id", true, &[("hash", true), ("plain", false)])?,
+            limited: keys::choice(table, "limited_data_use", Limited::WhenAsked, &limited)?,
+            order_as_click: keys::choice(table, "fbc_without_click_time", true, &[("order_time", true), ("leave_out", false)])?,
+            batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
+            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+        })
+    }
+
+    pub(super) fn dataset_url(&self) -> String {
+        format!("{}/{}/{}", self.base_url, self.version, self.dataset)
+    }
+
+    /// `appsecret_proof`, for apps that require it: HMAC-SHA256 of the token under the app's secret, in hex.
+    pub(super) fn proof(&self) -> Option<String> {
+        let secret = self.app_secret.as_ref()?;
+        Some(hex::encode(hmac("sha256", secret.reveal(), self.access_token.reveal().as_bytes())?))
+    }
+}
+
+fn version(table: &Table) -> Parsed<String> {
+    let version = keys::text(table, "version")?.unwrap_or("v26.0");
+    let parts = version.strip_prefix('v').and_then(|rest| rest.split_once('.'));
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    match parts {
+        Some((major, minor)) if number(major) && number(minor) => Ok(version.to_owned()),
+        _ => keys::wrong("version", "a version of the Graph API is expected: \"v26.0\""),
+    }
+}
