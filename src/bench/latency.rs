@@ -166,7 +166,8 @@ fn figures(plan: Plan, seen: &Seen) -> Vec<Figure> {
         let silence = format!("{} first orders a round, each after {} s of silence", plan.silences, plan.silence.as_secs_f64());
         figures.extend([
             Figure::new("latency.silence.p50", "polling, first order after silence: p50", "ms", of(&seen.silent, 50)).remark(silence),
-            Figure::new("latency.silence.p99", "polling, first order after silence: p99", "ms", of(&seen.silent, 99)),
+            Figure::new("latency.silence.p99", "polling, first order after silence: p99", "ms", of(&seen.silent, 99))
+                .remark(if plan.silences < 100 { "the slowest of a round, which are fewer than 100" } else { "" }),
         ]);
     }
     figures
