@@ -17,6 +17,7 @@ use crate::{
 mod exit;
 mod table;
 
+pub mod bench;
 pub mod run;
 
 mod check;
@@ -37,6 +38,7 @@ mod trouble;
 mod unknown;
 
 pub use exit::{Exit, Failure};
+pub(crate) use table::Table;
 
 const TEACH: &str = "\
 Getting started:
@@ -113,6 +115,8 @@ pub enum Command {
     /// Health of the database side
     #[command(after_help = doctor::TEACH)]
     Doctor,
+    /// What capture costs the shop, and how fast delivery is, measured on your own server
+    Bench(bench::Args),
 }
 
 /// Runs everything but the daemon.
@@ -121,6 +125,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
     runtime.block_on(async {
         match command {
             Command::Run => run::run(common),
+            Command::Bench(args) => bench::bench(common, args),
             Command::Check(args) => check::check(common, args).await,
             Command::Schema(args) => schema::schema(common, args).await,
             Command::Preview(args) => preview::preview(common, args).await,

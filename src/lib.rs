@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `sender` `session` `settle` `preview` `daemon` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `sender` `session` `settle` `preview` `daemon` `bench` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -74,6 +74,7 @@ pub mod process;
 
 pub mod outbox;
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Run => cli::run::run(&args.common),
+        Command::Bench(bench) => cli::bench::bench(&args.common, bench),
         command => cli::once(&args.common, command),
     };
     match done {

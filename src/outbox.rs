@@ -32,6 +32,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_postgres::{
     Client, Row,
+    error::Severity,
     types::{ToSql, Type},
 };
 
@@ -79,7 +80,7 @@ impl From<tokio_postgres::Error> for DbError {
 impl DbError {
     /// The server refused a statement and the connection is as good as before: what is done now and then is done later.
     pub fn is_refusal(&self) -> bool {
-        let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.severity() == "ERROR");
+        let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.parsed_severity() == Some(Severity::Error));
         matches!(self, Self::Postgres(error) if refused(error))
     }
 
@@ -147,17 +148,18 @@ impl RawEvent {
 /// a transaction pooler.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// First words of a transaction that takes more than one round trip: it neither waits nor stays open for ever, whatever
-/// becomes of this process. Never by a plain SET: behind a transaction pooler that would be said to the shop's own sessions.
-const BOUNDED: &str = "set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'";
+/// First words of a transaction that takes more than one round trip. It neither waits nor stays open for ever, whatever
+/// becomes of this process, and no longer than the session that holds the locks, so that a takeover need not wait for it. Never
+/// by a plain SET: behind a transaction pooler that would be said to the shop's own sessions.
+const BOUNDED: &str = "set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '5s'";
 
 /// The planner is pinned where it was seen to go wrong on tables whose statistics are young: walking an index instead of
 /// scanning or sorting a table (160,000 events/s instead of 12,000). Local to the transaction, so that it holds behind a
 /// transaction pooler too.
-const PIN: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+const PIN: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '5s'; \
                    set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                    set local enable_mergejoin = off; set local max_parallel_workers_per_gather = 0; set local jit = off";
-const PIN_ORDERED: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '10s'; \
+const PIN_ORDERED: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '5s'; \
                            set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; \
                            set local enable_mergejoin = off; set local enable_sort = off; set local max_parallel_workers_per_gather = 0; \
                            set local jit = off";

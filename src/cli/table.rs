@@ -5,17 +5,17 @@ use jiff::{Timestamp, Unit};
 use crate::words;
 
 /// Rows under headings; columns of numbers stand to the right, empty columns are left out.
-pub(super) struct Table {
+pub(crate) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new<const N: usize>(headings: [&'static str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(headings: [&'static str; N]) -> Self {
         Self { headings: headings.to_vec(), rows: Vec::new() }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         // What a shop or a platform wrote must not move the cursor or break the line.
         let clean = |cell: String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         self.rows.push(cells.into_iter().map(clean).collect());

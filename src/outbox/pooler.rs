@@ -2,9 +2,8 @@
 //! time: a lock, a LISTEN or a SET through it belongs to nobody. Nothing is left behind by looking.
 //!
 //! A server announces the process that serves a connection; who stands between announces a number of its own, because it
-//! cannot know yet whom it will ask. That is certain and costs nothing, so it comes first. What keeps its server for as
-//! long as the client stays (a pool in session mode) is as good as a direct connection, and is told by watching which
-//! processes answer two connections.
+//! cannot know yet whom it will ask. Which of them keep their server for as long as the client stays (a pool in session mode
+//! is as good as a direct connection) is told by watching which processes answer two connections.
 
 use std::{
     pin::Pin,
@@ -93,17 +92,20 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Looks at a connection made with `to`.
 pub async fn between(to: &Database, client: &Client) -> Result<Between, SessionError> {
     let first = backend(client).await?;
-    if announced(client).await == Some(first) {
-        return Ok(Between::Nothing);
-    }
-    let (other, _driver) = connect::connect(to, "check").await?;
+    let honest = announced(client).await == Some(first);
+    let (other, _driver) = match connect::connect(to, "check").await {
+        // Perhaps the last free connection of the server.
+        Err(ConnectError::Refused { .. }) if honest => return Ok(Between::Nothing),
+        connected => connected?,
+    };
     let compared = async {
-        for _ in 0..ROUNDS {
+        // Once, in case that a pooler passes on what its server announced.
+        for _ in 0..if honest { 1 } else { ROUNDS } {
             if is_lent(client, first, &other).await? {
                 return Ok(Between::Transaction);
             }
         }
-        Ok(Between::Session)
+        Ok(if honest { Between::Nothing } else { Between::Session })
     };
     let late = || DbError::Unexpected(format!("the pool gave no place for two transactions at once within {WITHIN:?}"));
     tokio::time::timeout(WITHIN, compared).await.map_err(|_| late())?
