@@ -1,14 +1,17 @@
 //! Sessions ended, servers restarted, connections that go silent: the daemon notices within a stated time, and deliveries go
 //! on by themselves within 5 s of the database's return.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::Client;
 
 use crate::support::{
     daemon::{Config, Daemon},
     postgres::{Database, Local, Server, database},
-    proxy::Proxy,
+    proxy::{Fate, Proxy},
     receiver::Receiver,
 };
 
@@ -20,6 +23,11 @@ const OWNER_SILENT: Duration = Duration::from_secs(6);
 const READER_SILENT: Duration = Duration::from_secs(6);
 /// Each statement has 30 s at the server and five more for the way.
 const POOL_SILENT: Duration = Duration::from_secs(35);
+
+/// A session that begins gives each statement six seconds; the server ends what it left behind after five.
+const BEGIN_SILENT: Duration = Duration::from_secs(6 + 6 + 5);
+/// Statements of the session with the locks until deliveries go, at least.
+const BEGINNING: usize = 8;
 
 /// A shop, a receiver and a daemon between which things break.
 struct Stage {
@@ -183,6 +191,45 @@ async fn connections_that_fall_silent_for_ever_are_replaced() {
     proxy.thaw();
     stage.works(&daemon).await;
     stage.each_once();
+}
+
+/// Whichever statement a new session is at when the way falls silent: before it owns anything nobody else watches it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_falls_silent_while_it_begins_begins_again() {
+    let mut trials = tokio::task::JoinSet::new();
+    for swallowed in 0..BEGINNING {
+        trials.spawn(async move {
+            let mut stage = Stage::new(database().await).await;
+            let proxy = Proxy::start(&stage.database).await;
+            let (mut seen, mut last) = (0, String::new());
+            let what = Arc::new(Mutex::new(None));
+            let told = Arc::clone(&what);
+            proxy.script(move |asked| {
+                if asked.who != "postbackd owner" {
+                    return Fate::Pass;
+                }
+                seen += 1;
+                last.clear();
+                last.push_str(asked.sql);
+                if seen != swallowed + 1 {
+                    return Fate::Pass;
+                }
+                *told.lock().expect("alone") = Some(last.split_whitespace().collect::<Vec<_>>().join(" "));
+                Fate::Swallow
+            });
+            let config = stage.config(&proxy.url());
+            let began = Instant::now();
+            let daemon = Daemon::spawn(config).await;
+            let order = stage.order().await;
+            // Once the server has noticed as well, whose session may still hold the lock.
+            stage.arrives(&order, began, BEGIN_SILENT, &daemon, &format!("statement {swallowed} of the first session swallowed")).await;
+            stage.each_once();
+            what.lock().expect("alone").take().unwrap_or_else(|| panic!("there were only {swallowed} statements"))
+        });
+    }
+    while let Some(swallowed) = trials.join_next().await {
+        println!("swallowed: {:.100}", swallowed.expect("a trial"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

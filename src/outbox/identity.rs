@@ -8,7 +8,7 @@
 
 use tokio_postgres::{Client, types::Type};
 
-use super::{ANSWER, DbError, within};
+use super::{ANSWER_SOON, DbError, within};
 
 /// What the server says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ pub async fn find(db: &Client) -> Result<Found, DbError> {
                       coalesce((select pg_snapshot_xmax(i.snap::pg_snapshot) from postback.ingest i)
                                > case when not pg_is_in_recovery() then pg_snapshot_xmax(pg_current_snapshot()) end, false), pg_is_in_recovery()
                  from postback.here() h left join postback.identity k on true";
-    let rows = within(ANSWER, db.query_typed(sql, &[])).await?;
+    let rows = within(ANSWER_SOON, db.query_typed(sql, &[])).await?;
     let row = rows.first().ok_or_else(|| DbError::Unexpected("postback.here() gives no row".into()))?;
     let side = |first: usize| Here { system: row.get(first), database: row.get(first + 1), timeline: row.get(first + 2) };
     let kept = row.get::<_, bool>(3).then(|| Kept { at: side(4), name: row.get(7) });
@@ -179,12 +179,12 @@ pub async fn verify(db: &Client, expect: Option<&str>) -> Result<Verdict, Identi
             let sql =
                 "insert into postback.identity (system, database, timeline, name) select h.system, h.database, h.timeline, $1 from postback.here() h, postback.ingest
                         where set_config('synchronous_commit', 'on', true) is not null on conflict do nothing";
-            within(ANSWER, db.query_typed(sql, &[(&expect, Type::TEXT)])).await?;
+            within(ANSWER_SOON, db.query_typed(sql, &[(&expect, Type::TEXT)])).await?;
             tracing::info!(name = expect, "this database is at home here from now on: {}", found.here);
         }
         Verdict::Named => {
             let sql = "update postback.identity set name = $1 where name is null and set_config('synchronous_commit', 'on', true) is not null";
-            within(ANSWER, db.query_typed(sql, &[(&expect, Type::TEXT)])).await?;
+            within(ANSWER_SOON, db.query_typed(sql, &[(&expect, Type::TEXT)])).await?;
             tracing::info!(name = expect, "this database has a name from now on, which every daemon must expect");
         }
         Verdict::Moved { from } => {
@@ -219,7 +219,7 @@ pub struct Lost {
 /// Likewise, at one destination; `None`: nothing is in doubt beyond the horizon.
 pub async fn lost(db: &Client, destination: &str) -> Result<Option<Lost>, DbError> {
     let sql = "select lost_event, lost_at from postback.position where destination = $1 and lost_event > 0 and lost_at is not null";
-    let rows = within(ANSWER, db.query_typed(sql, &[(&destination, Type::TEXT)])).await?;
+    let rows = within(ANSWER_SOON, db.query_typed(sql, &[(&destination, Type::TEXT)])).await?;
     Ok(rows.first().map(|row| Lost { event: row.get(0), at: row.get(1) }))
 }
 

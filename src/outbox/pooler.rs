@@ -22,8 +22,9 @@ use tokio_postgres::{
 };
 
 use super::{
-    DbError,
+    ANSWER_SOON, DbError,
     connect::{self, ConnectError, Database},
+    within,
 };
 
 /// What stands between this process and the server.
@@ -78,7 +79,7 @@ pub async fn session(to: &Database, purpose: &str) -> Result<(Client, JoinHandle
     }
     if to.direct.is_some() {
         let (other, _driver) = connect::connect(to, "check").await?;
-        require_same(to, &client, &other).await?;
+        within(ANSWER_SOON, async { Ok::<_, DbError>(require_same(to, &client, &other).await) }).await??;
     }
     Ok((client, driver))
 }
@@ -138,7 +139,7 @@ async fn require_same(to: &Database, direct: &Client, other: &Client) -> Result<
 
 /// The server process that answers.
 async fn backend(client: &Client) -> Result<i32, DbError> {
-    let rows = client.query_typed("select pg_catalog.pg_backend_pid()", &[]).await?;
+    let rows = within(ANSWER_SOON, client.query_typed("select pg_catalog.pg_backend_pid()", &[])).await?;
     rows.first().map(|row| row.get(0)).ok_or_else(|| DbError::Unexpected("no process id".into()))
 }
 

@@ -35,6 +35,8 @@ pub enum Fate {
     CutRequest,
     /// The server has carried it out; its answer is dropped and the client loses the connection.
     CutAnswer,
+    /// Taken, never passed on and never answered.
+    Swallow,
     /// The client loses the connection; the server gets the request when [`Late::release`] is called.
     Late(Late),
 }
@@ -253,6 +255,10 @@ async fn ask(
         sql.clear();
         match &fate {
             Fate::CutRequest => break,
+            Fate::Swallow => {
+                over.cancelled().await;
+                return;
+            }
             Fate::Late(late) => {
                 let go = Arc::clone(&late.go);
                 locked(&expected).push_back(fate.clone());
@@ -293,7 +299,7 @@ async fn answer(shared: Arc<Shared>, me: Me, mut from: OwnedReadHalf, back: Back
             locked(&expected).pop_front();
         }
         match fate {
-            Fate::Pass | Fate::CutRequest => {
+            Fate::Pass | Fate::CutRequest | Fate::Swallow => {
                 let mut to = back.lock().await;
                 let Some(to) = to.as_mut() else { continue };
                 if to.write_all(&frame).await.is_err() {

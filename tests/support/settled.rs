@@ -33,12 +33,20 @@ const OPEN: &str = "select d.name, e.id, e.kind, e.ref
                         where p.destination = d.name and p.event = e.id and p.state = 'parked' and first.state in ('unknown', 'dead', 'accepted'))
      order by e.id";
 
-/// Waits until every committed event has its outcome at every destination.
+/// So long nothing may be recorded any more: what is parked behind an event that waits for a person may yet move, where that
+/// event is not the one that it waits for, and the tables do not say.
+const STILL: Duration = Duration::from_secs(2);
+
+/// Waits until every committed event has its outcome at every destination, and nothing moves any more.
 pub async fn wait(client: &Client, destinations: &[String], record: &Record, within: Duration) {
     let until = Instant::now() + within;
+    let (mut last, mut since) = (-1_i64, Instant::now());
     loop {
         let open = client.query(OPEN, &[&destinations]).await.expect("reading what is open");
-        if open.is_empty() {
+        let recorded = client.query_one("select count(*) from postback.attempt", &[]).await.expect("counting attempts").get(0);
+        if recorded != last || !open.is_empty() {
+            (last, since) = (recorded, Instant::now());
+        } else if since.elapsed() > STILL {
             return;
         }
         if Instant::now() > until {
@@ -101,12 +109,15 @@ fn complain(destination: &str, broken: Vec<String>) {
 /// The tables: a named state for everything, nothing about what was not committed, and no claim that the receiver denies.
 async fn states(client: &Client, run: &Run<'_>, destination: &str, arrivals: &[Arrival], at_most_once: bool) -> Vec<String> {
     let mut broken = Vec::new();
+    // Both tables as of one moment: a delivery goes from one to the other.
+    client.batch_execute("begin isolation level repeatable read").await.expect("begin");
     let sql = "select event, outcome, concat_ws(' ', reason, to_char(at, 'MI:SS.MS'), '(stream ' || seq || coalesce(' ' || (select cause from postback.log l where l.seq = attempt.seq), '') || ')') from postback.attempt where destination = $1 order by event, attempt";
     let mut outcomes: BTreeMap<i64, Vec<(String, String)>> = BTreeMap::new();
     for row in client.query(sql, &[&destination]).await.expect("reading attempts") {
         outcomes.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
     let rows = client.query("select event, state from postback.pending where destination = $1", &[&destination]).await;
+    client.batch_execute("commit").await.expect("commit");
     let pending: BTreeMap<i64, String> = rows.expect("reading pending").iter().map(|row| (row.get(0), row.get(1))).collect();
     let committed = run.record.by_id();
     let doubtful: BTreeSet<i64> = run.record.in_doubt.iter().copied().collect();
