@@ -8,7 +8,7 @@ use std::{
 
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{ANSWER, ANSWER_SOON, DbError, PIN_ORDERED, RawEvent, pinned, within};
+use super::{ANSWER, ANSWER_SOON, DbError, PIN, PIN_ORDERED, RawEvent, pinned, within};
 use crate::{
     books::Cause,
     event::{Event, Unreadable},
@@ -136,6 +136,6 @@ fn numbered(row: &Row) -> Numbered {
 /// Events by id, for deliveries that wait in `pending` without their event in memory.
 pub async fn events(db: &Client, ids: &[i64]) -> Result<HashMap<i64, Result<Arc<Event>, String>>, DbError> {
     let sql = "select id, kind, ref, payload::text, occurred_at from postback.event where id = any($1)";
-    let rows = within(ANSWER, db.query_typed(sql, &[(&ids, Type::INT8_ARRAY)])).await?;
+    let rows = pinned(db, PIN, sql, &[(&ids, Type::INT8_ARRAY)]).await?;
     Ok(super::event_rows(&rows).iter().map(|raw| (raw.id, decoded(raw))).collect())
 }
