@@ -253,7 +253,7 @@ function bulk_statement(a attached) returns text
   sql stable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function click_ids(url text) returns jsonb
-  sql immutable parallel safe set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+  plpgsql immutable parallel safe set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function columns_of(tab oid) returns text
   sql stable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
