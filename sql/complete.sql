@@ -17,11 +17,17 @@ attempt as (
          n.seq, clock_timestamp(), n.outcome, n.status, n.duration_ms, n.reason
     from me, unnest($8::bigint[], $9::bigint[], $10::text[], $11::int[], $12::int[], $13::text[]) with ordinality
          n(event, seq, outcome, status, duration_ms, reason, ord)),
+-- Not "on conflict": its speculative insertion writes a record of WAL more, and only this owner writes here.
+receipts as materialized (
+  select me.destination, n.event, n.sent::jsonb as sent, n.answer::jsonb as answer, n.uncertain
+    from me, unnest($14::bigint[], $15::text[], $16::text[], $17::bool[]) n(event, sent, answer, uncertain)),
+new_receipt as (
+  insert into postback.receipt (destination, event, sent, answer, uncertain)
+  select n.* from receipts n
+   where (select r.event from postback.receipt r where r.destination = n.destination and r.event = n.event) is null),
 receipt as (
-  insert into postback.receipt as r (destination, event, sent, answer, uncertain)
-  select me.destination, n.event, n.sent::jsonb, n.answer::jsonb, n.uncertain
-    from me, unnest($14::bigint[], $15::text[], $16::text[], $17::bool[]) n(event, sent, answer, uncertain)
-  on conflict (destination, event) do update set answer = coalesce(excluded.answer, r.answer)),
+  update postback.receipt r set answer = n.answer
+    from receipts n where n.answer is not null and r.destination = n.destination and r.event = n.event),
 pending as (
   insert into postback.pending as p (destination, event, seq, order_ref, state, attempts, next_at, reason)
   select me.destination, n.event, n.seq, n.order_ref, n.state, n.attempts, n.next_at, n.reason

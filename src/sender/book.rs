@@ -117,6 +117,11 @@ impl Book {
         self.items.get(&seq)
     }
 
+    /// Whether nothing of its lane stands before it.
+    pub fn is_front(&self, seq: i64) -> bool {
+        self.items.get(&seq).and_then(|item| self.lanes.get(&item.lane)).is_some_and(|lane| lane.front() == Some(&seq))
+    }
+
     /// Changes one entry; lanes, timers and rows have methods of their own.
     pub fn item_mut(&mut self, seq: i64) -> Option<&mut Item> {
         self.items.get_mut(&seq)

@@ -26,6 +26,8 @@ use crate::{
 
 /// Rows that one destination may have in `pending` for what is only slow; beyond that its position waits.
 pub const ROWS_MAX: usize = 1_000;
+/// Why the rest of a lane waits.
+const BEHIND: &str = "behind another event of its order";
 /// Slower than this, a delivery goes to `pending` and the position over it.
 pub const SLOW: Duration = Duration::from_secs(1);
 
@@ -202,7 +204,7 @@ impl Desk {
             return;
         }
         for seq in self.book.stuck(ROWS_MAX.saturating_sub(self.book.rows())) {
-            self.give_row(seq, Waiting::Parked, None, Some("behind another event of its order".into()), now);
+            self.give_row(seq, Waiting::Parked, None, Some(BEHIND.into()), now);
         }
         if now < self.slow_at {
             return;
@@ -210,6 +212,10 @@ impl Desk {
         self.slow_at = now + SLOW / 5;
         let Some(then) = now.checked_sub(SLOW).filter(|_| breaker_closed) else { return };
         for seq in self.book.slow(then, full, ROWS_MAX.saturating_sub(self.book.rows())) {
+            if !self.book.is_front(seq) {
+                self.give_row(seq, Waiting::Parked, None, Some(BEHIND.into()), now);
+                continue;
+            }
             let next_at = Timestamp::now().saturating_add(SignedDuration::try_from(to.limits.deadline).unwrap_or(SignedDuration::MAX)).ok();
             self.give_row(seq, Waiting::Retrying, next_at, Some("slow".into()), now);
         }

