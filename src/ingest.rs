@@ -28,6 +28,8 @@ pub struct Pace {
 
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
+/// Pages as small as this one spare the destinations a look at the stream; those of a backlog they come to much later.
+const HAND_ON: usize = 64;
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
 
@@ -45,11 +47,12 @@ pub async fn run(
     let (mut active, mut wait) = (Instant::now(), pace.busy);
     let mut commands_at = Instant::now();
     loop {
+        let looked = Instant::now();
         let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
-                take_in(&mut reader, db, &page).await?;
+                take_in(session, &mut reader, db, &page).await?;
                 session.grew(reader.last_seq);
                 active = now;
                 more = page.more;
@@ -74,13 +77,14 @@ pub async fn run(
             // A NOTIFY is only ever a wake-up: polling goes on.
             () = woken.notified() => active = Instant::now(),
             // A large window is read on at once, but a stop or a command need not wait for its end.
-            () = tokio::time::sleep(if more { Duration::ZERO } else { wait }) => {}
+            // From look to look, or each would come later by what the last one took.
+            () = tokio::time::sleep_until((looked + if more { Duration::ZERO } else { wait }).into()) => {}
         }
     }
 }
 
-/// One page into ledger and stream.
-async fn take_in(reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
+/// One page into ledger and stream, and to the destinations where it may be sent at once.
+async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
     let decoded: Vec<(i64, Option<Event>)> = page.events.iter().map(|raw| (raw.id, raw.decode_books().ok())).collect();
     let mut ledger = Ledger::at(reader.last_seq + 1);
     ledger.know(know(db, decoded.iter().filter_map(|(_, event)| event.as_ref())).await?);
@@ -90,5 +94,10 @@ async fn take_in(reader: &mut Reader, db: &Client, page: &Page) -> Result<(), Db
             None => ledger.fold_unreadable(*id),
         }
     }
-    reader.commit(db, page, &ledger.into_changes()).await
+    let (before, changes) = (reader.last_seq, ledger.into_changes());
+    reader.commit(db, page, &changes).await?;
+    if session.settling.settle().is_zero() && page.events.len() <= HAND_ON {
+        session.cache.hand_on(before, &changes.entries, &page.events);
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Row, types::Type};
 
 use super::{ANSWER, ANSWER_SOON, DbError, PIN, PIN_ORDERED, RawEvent, pinned, within};
 use crate::{
-    books::Cause,
+    books::{Cause, Entry},
     event::{Event, Unreadable},
 };
 
@@ -88,6 +88,19 @@ impl Cache {
         pages.retain(|(key, _)| *key != after);
         pages.push_front((after, Arc::clone(page)));
         pages.truncate(CACHED);
+    }
+
+    /// Entries that have just become durable behind `after`, of these events; does nothing where another event has to be judged again
+    /// because of them. Not for entries that have to settle.
+    pub fn hand_on(&self, after: i64, entries: &[Entry], events: &[RawEvent]) {
+        let numbered = |(entry, seq): (&Entry, i64)| {
+            let raw = events.iter().find(|raw| raw.id == entry.event)?;
+            let (reference, event) = (Arc::clone(&raw.reference), decoded(raw));
+            Some(Numbered { seq, cause: entry.cause, only: None, event_id: raw.id, reference, event })
+        };
+        if let Some(page) = entries.iter().zip(after + 1..).map(numbered).collect::<Option<Vec<Numbered>>>() {
+            self.put(after, &Arc::new(page));
+        }
     }
 
     /// The entries behind `after` that have settled, at most [`PAGE`].
