@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Transaction, types::Type};
 
-use super::{ANSWER, BOUNDED, DbError, Param, ingest::Reader, within};
+use super::{ANSWER, ANSWER_SOON, BOUNDED, DbError, Param, ingest::Reader, within};
 use crate::{
     command::{Answer, Command, Selection},
     marks::ASKED,
@@ -10,7 +10,8 @@ use crate::{
 
 /// Commands without an answer, oldest first.
 pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
-    let rows = within(ANSWER, db.query_typed("select id, what::text from postback.command where answer is null order by id limit 100", &[])).await?;
+    let rows =
+        within(ANSWER_SOON, db.query_typed("select id, what::text from postback.command where answer is null order by id limit 100", &[])).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
