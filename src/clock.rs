@@ -29,6 +29,9 @@ pub struct Fence {
 }
 
 impl Fence {
+    /// The longest limit that a configuration may set: whoever takes over from a daemon whose own is not known waits for this one.
+    pub const LONGEST: Duration = Duration::from_secs(4);
+
     /// Shut until the first [`Fence::prove`]; `limit` is how long a proof holds.
     pub fn new(limit: Duration) -> Self {
         Self { limit, proved: AtomicU64::new(0), closed: AtomicBool::new(false) }

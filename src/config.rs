@@ -25,6 +25,7 @@ pub use secret::SecretMode;
 
 pub use crate::outbox::connect::Database;
 use crate::{
+    clock::Fence,
     destination::{Destination, Route},
     words::duration,
 };
@@ -238,7 +239,7 @@ fn daemon(table: Section<'_>) -> Daemon {
         poll_idle: table.duration("poll_idle", 50 * MS, MS..=10 * S),
         // Ownership is proved every second and its session ends after 5 s of silence: less would stop sending at every
         // hiccup, more would let two owners send.
-        fence: table.duration("fence", 3 * S, 2 * S..=4 * S),
+        fence: table.duration("fence", 3 * S, 2 * S..=Fence::LONGEST),
         drain: table.duration("drain", 10 * S, S..=600 * S),
         retention: table.duration("retention", 120 * DAY, DAY..=3650 * DAY),
     };

@@ -27,7 +27,7 @@ use crate::{
         connect::ConnectError,
         identity::{self, IdentityError},
         listen, maintain,
-        owner::{Keeper, Reading},
+        owner::{self, Keeper, Reading},
         pooler,
         pooler::SessionError,
         reconnect, schema,
@@ -70,8 +70,6 @@ pub enum Error {
 const PROVE_EVERY: Duration = Duration::from_secs(1);
 /// A session that lasted so long begins again at once.
 const WORKED: Duration = Duration::from_secs(5);
-/// How often a standby tries for the lock.
-const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs until it is told to stop and has drained.
 pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> {
@@ -103,7 +101,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
             Err(Ended::Database(error @ DbError::Standby)) => tracing::info!("waiting for its promotion: {error}"),
             Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
         }
-        let wait = waits.next().unwrap_or(TRY_EVERY);
+        let wait = waits.next().unwrap_or(owner::TRY_EVERY);
         tokio::select! {
             () = signals.stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
@@ -202,7 +200,7 @@ async fn take_place(keeper: &Keeper, config: &mut Config, signals: &mut Signals,
         tokio::select! {
             () = signals.stop.cancelled() => return Ok(None),
             Some(new) = signals.reload.recv() => { *config = new; fleet.apply(config).await.map_err(Ended::Fatal)?; }
-            () = tokio::time::sleep(TRY_EVERY) => {}
+            () = tokio::time::sleep(owner::TRY_EVERY) => {}
         }
         // Others see that somebody stands by.
         keeper.prove().await?;

@@ -1,19 +1,20 @@
 //! Loop one of a daemon that only sends: another one reads the shop's commits, and this one follows the stream that it writes,
 //! ready to read on when that one goes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ingest::Pace,
-    outbox::{DbError, owner::Reading, stream},
+    outbox::{
+        DbError,
+        owner::{self, Reading},
+        stream,
+    },
     session::Session,
 };
-
-/// How often reading is tried for.
-const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Follows until the reader's lock is free, which is then held; `None`: told to stop.
 pub async fn run(session: &Session, db: &Client, pace: Pace, on_command: impl Fn(), stop: &CancellationToken) -> Result<Option<Reading>, DbError> {
@@ -24,7 +25,7 @@ pub async fn run(session: &Session, db: &Client, pace: Pace, on_command: impl Fn
     loop {
         let now = Instant::now();
         if now >= try_at {
-            try_at = now + TRY_EVERY;
+            try_at = now + owner::TRY_EVERY;
             if let Some(reading) = session.keeper.take_reading().await? {
                 return Ok(Some(reading));
             }

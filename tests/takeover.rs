@@ -204,3 +204,29 @@ async fn destinations_are_spread_over_daemons() {
     second.term().await;
     assert_eq!(stage.receiver.log().len(), 6, "each of three purchases once at each of two");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_not_renamed_while_another_daemon_works_its_old_name() {
+    let stage = Stage::new().await;
+    let alone = |instance: &str, name: &str, keys: &[(&str, &str)]| {
+        let config = Config::new(&stage.database).daemon("instance", &format!("\"{instance}\"")).daemon("destinations", &format!("[\"{name}\"]"));
+        config.destination(name, &stage.receiver, keys)
+    };
+    let delivered = |n: i64, to: &str| format!("select outcome from postback.attempt where destination = '{to}' and event = {n}");
+    let mut old = Daemon::spawn(alone("one", "a", &[])).await;
+    owner_is(&stage, "one").await;
+    stage.shop("select postback.purchase('1', 9, 'EUR', '{}')").await;
+    stage.until(&delivered(1, "a"), "delivered").await;
+    let mut new = Daemon::spawn(alone("two", "b", &[("was", "\"a\"")])).await;
+    new.wait_line("standing by: another daemon works this destination").await;
+    // Told to stop while it waits, it takes nothing with it.
+    assert!(new.term().await.success());
+    assert_eq!(stage.text("select string_agg(destination, ' ') from postback.position").await, "a");
+    stage.shop("select postback.purchase('2', 9, 'EUR', '{}')").await;
+    stage.until(&delivered(2, "a"), "delivered").await;
+    assert!(old.term().await.success());
+    new.again().await;
+    stage.shop("select postback.purchase('3', 9, 'EUR', '{}')").await;
+    stage.until(&delivered(3, "b"), "delivered").await;
+    assert_eq!(stage.text("select string_agg(destination, ' ') from postback.position").await, "b");
+}

@@ -11,7 +11,7 @@ mod usage;
 
 pub use promises::Promises;
 pub use sink::Sink;
-pub use usage::{Meter, Spent, rss};
+pub use usage::{Meter, Spent};
 
 /// Events of the outbox as the SQL functions write them, a transaction per 20,000: `count` purchases of as many orders.
 pub async fn fill(db: &tokio_postgres::Client, count: i64) -> anyhow::Result<()> {

@@ -93,6 +93,11 @@ impl Server {
         of(Path::new(&format!("/proc/{postmaster}"))).map(|_| Self { postmaster })
     }
 
+    /// The server whose first process this is.
+    pub fn of_postmaster(pid: u32) -> Self {
+        Self { postmaster: pid }
+    }
+
     /// Time of the postmaster and all its children, those that ended included; of all databases.
     pub fn spent(&self) -> Option<Duration> {
         let postmaster = of(Path::new(&format!("/proc/{}", self.postmaster)))?;

@@ -24,6 +24,8 @@ pub(super) const READER: i32 = 1_885_501_284;
 /// Class of the destinations' locks; the second number is the name's hash. Two names with one hash could not be spread over two
 /// daemons, which is one pair in four thousand millions.
 const DESTINATION: i32 = READER + 1;
+/// How often a lock that another daemon holds is tried for.
+pub const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Prepares the session that will hold the locks: the server ends it by itself when this process goes silent, because the
 /// kernel of a stopped process still answers keepalives.

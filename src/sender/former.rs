@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     books::Cause,
+    clock::Fence,
     marks::{ASKED, PendingRow, Waiting},
     outbox::{
         identity::Lost,
@@ -45,9 +46,6 @@ fn asked_since(cause: Option<Cause>) -> bool {
     matches!(cause, Some(Cause::Replay | Cause::Reopen))
 }
 
-/// No daemon's `fence` is longer.
-const LONGEST_FENCE: Duration = Duration::from_secs(4);
-
 impl Former {
     /// A claim went through. Whether somebody else may have been at work since the last one, or this is the first: then what
     /// they may have sent is kept here, until it is known what became of it.
@@ -57,7 +55,7 @@ impl Former {
             return false;
         }
         // Nobody knows whom a claim that was not answered has met.
-        let unknown = if tried.contains(&claimed.old_epoch) { LONGEST_FENCE + deadline } else { Duration::ZERO };
+        let unknown = if tried.contains(&claimed.old_epoch) { Fence::LONGEST + deadline } else { Duration::ZERO };
         let wait = claimed.wait.max(unknown);
         self.begins = self.begins.max(Some(now + wait));
         // A former owner that may still be at work may begin with what becomes due meanwhile.

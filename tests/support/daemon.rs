@@ -269,9 +269,7 @@ impl Daemon {
 
     /// Memory in use, in bytes.
     pub fn rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the daemon runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        postbackd::bench::cpu::resident(self.pid()).expect("the daemon runs")
     }
 
     /// Everything it has said so far.

@@ -227,15 +227,7 @@ async fn ask(
 ) {
     let (mut request, mut sql) = (Vec::new(), String::new());
     loop {
-        let frame = tokio::select! {
-            () = over.cancelled() => return,
-            frame = frame(&mut from) => frame,
-        };
-        // A frozen connection hides the end of the other side too.
-        tokio::select! {
-            () = over.cancelled() => return,
-            () = shared.thawed(&me) => {}
-        }
+        let Some(frame) = next_frame(&shared, &me, &mut from, &over).await else { return };
         let Ok(frame) = frame else { break };
         let kind = frame[0];
         match kind {
@@ -284,15 +276,7 @@ async fn ask(
 async fn answer(shared: Arc<Shared>, me: Me, mut from: OwnedReadHalf, back: Back, expected: Arc<Mutex<VecDeque<Fate>>>, over: CancellationToken) {
     let mut kept = Vec::new();
     loop {
-        let frame = tokio::select! {
-            () = over.cancelled() => return,
-            frame = frame(&mut from) => frame,
-        };
-        // A frozen connection hides the end of the other side too.
-        tokio::select! {
-            () = over.cancelled() => return,
-            () = shared.thawed(&me) => {}
-        }
+        let Some(frame) = next_frame(&shared, &me, &mut from, &over).await else { return };
         let Ok(frame) = frame else { break };
         let (fate, complete) = (locked(&expected).front().cloned().unwrap_or(Fate::Pass), frame[0] == b'Z');
         if complete {
@@ -329,6 +313,19 @@ async fn startup(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
     message.resize(length as usize, 0);
     from.read_exact(&mut message[4..]).await?;
     Ok(message)
+}
+
+/// The next message, when the connection is not frozen: then the end of the other side is hidden too. `None`: all is over.
+async fn next_frame(shared: &Shared, me: &Me, from: &mut OwnedReadHalf, over: &CancellationToken) -> Option<std::io::Result<Vec<u8>>> {
+    let shown = async {
+        let frame = frame(from).await;
+        shared.thawed(me).await;
+        frame
+    };
+    tokio::select! {
+        () = over.cancelled() => None,
+        frame = shown => Some(frame),
+    }
 }
 
 /// Type, length, content. Not cancel-safe: whoever cancels it ends the connection.
