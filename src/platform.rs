@@ -2,11 +2,12 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times.
+//! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes times.
 
 pub mod form;
 pub mod goods;
 mod keys;
+pub mod lines;
 pub mod names;
 pub mod person;
 pub mod times;

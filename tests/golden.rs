@@ -46,7 +46,7 @@ fn amount(value: &Value) -> Decimal {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// `{"kind", "ref", "at", "payload", "refund": {amount (of a retract), total, remaining, full, purchase: {value, currency, at, click, name, more}, answer}}`
+/// `{"kind", "ref", "at", "payload", "refund": {amount (of a retract), total, remaining, full, purchase: {said: {value, currency, at, click, name}, more}, earlier: [more], answer}}`
 pub fn delivery(case: &Value, settings: &Settings) -> Delivery {
     let kind: Kind = case["kind"].as_str().expect("kind").parse().expect("a kind");
     let reference = case["ref"].as_str().unwrap_or("1001");
@@ -69,6 +69,7 @@ pub fn delivered(event: Event, case: &Value, settings: &Settings) -> Delivery {
             purchase: serde_json::from_value::<Said>(purchase["said"].clone()).expect("said"),
             purchase_event_id: event_id(Kind::Purchase, &event.reference, None, 1),
             purchase_more: object(&purchase["more"]),
+            earlier: refund["earlier"].as_array().into_iter().flatten().map(object).collect(),
             answer: refund.get("answer").cloned(),
             uncertain: false,
         }
