@@ -16,6 +16,7 @@ pub mod postback;
 
 pub mod awin;
 pub mod google_data_manager;
+pub mod impact;
 pub mod meta;
 
 use std::{
@@ -84,6 +85,8 @@ platforms! {
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
+    /// impact.com conversions and actions.
+    Impact = "impact", impact::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -340,6 +340,17 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
         ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+        ("impact", "account = 'a/b'\nevent_types = { purchase = 1 }", "account", "IRabc"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1", "event_types", "event_types = { purchase"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 'SALE' }", "event_types.purchase", "digits"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1, refund = 2 }", "event_types.refund", "leave it out"),
+        (
+            "impact",
+            "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1 }\nreason = 'item returned'",
+            "reason",
+            "ITEM_RETURNED",
+        ),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1 }\nrefund_max_age = '9y'", "refund_max_age", "60d"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
