@@ -15,6 +15,7 @@ pub mod times;
 pub mod postback;
 
 pub mod awin;
+pub mod cj;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
@@ -87,6 +88,8 @@ platforms! {
     Awin = "awin", awin::Settings;
     /// impact.com conversions and actions.
     Impact = "impact", impact::Settings;
+    /// CJ Affiliate Tracking API, or its GET.
+    Cj = "cj", cj::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -351,6 +351,13 @@ fn golden_mistakes_of_platforms_name_the_key() {
             "ITEM_RETURNED",
         ),
         ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1 }\nrefund_max_age = '9y'", "refund_max_age", "60d"),
+        ("cj", "enterprise = 1\nactions = { purchase = 1 }", "token", "{ credential ="),
+        ("cj", "token = 't'", "items", "item-based"),
+        ("cj", "api = 'get'\nitems = 'send'\nenterprise = 1\nactions = { purchase = 'x' }", "actions.purchase", "digits"),
+        ("cj", "api = 'get'\nitems = 'send'\ncompany = 7", "company", "set token"),
+        ("cj", "token = 't'\nsignature = 's'", "signature", "api = \"get\""),
+        ("cj", "api = 'grahpql'", "api", "did you mean graphql"),
+        ("cj", "token = 't'\nitems = 'send'\nenterprise = 1\nactions = { purchase = 1 }\nbatch = 501", "batch", "between 1 and 500"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

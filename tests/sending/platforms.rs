@@ -241,3 +241,38 @@ async fn sales_and_refunds_of_awin_take_different_ways() {
     stage.state(4, "unknown: HTTP 500; it may have arrived, and the platform counts every request").await;
     assert_eq!(stage.text("select string_agg(event || ' ' || state, ', ' order by event) from postback.pending").await, "3 accepted, 4 unknown");
 }
+
+/// What a restatement leaves out is what this refund and those before it took back, however long ago and however often it is judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_partial_refund_leaves_out_what_the_first_took_back() {
+    let stage = Stage::new().await;
+    stage.receiver.script(|arrival| {
+        let (query, orders) = (body(arrival)["query"].to_string(), body(arrival)["variables"]["o"].clone());
+        let mutation = ["createOrders", "restateOrders", "cancelOrders"].into_iter().find(|mutation| query.contains(mutation))?;
+        let named: Vec<Value> = orders.as_array()?.iter().map(|order| json!({"orderId": order["orderId"]})).collect();
+        answer(200, &json!({"data": {mutation: {"orders": named, "errors": null}}}))
+    });
+    let keys =
+        "platform = \"cj\"\nenterprise = 1\nactions = { purchase = 155 }\ntoken = \"t\"\nitems = \"send\"\nbatch_wait = \"0s\"\nvalue = \"gross\"\n";
+    let _daemon = daemon(&stage, keys).await;
+    let items = r#"{"items": [{"id": "mug", "quantity": 2, "price": "40"}, {"id": "cup", "quantity": 1, "price": "20"}]}"#;
+    stage.shop(&format!(r#"select postback.purchase('1', 100, 'EUR', '{{"cjevent": "c"}}', '{items}')"#)).await;
+    stage.state(1, "delivered").await;
+    // Long enough ago that CJ has processed it.
+    stage.shop("update postback.receipt set answer = answer || '{\"sent\": 1}'").await;
+    stage.shop(r#"select postback.refund('1', 'a', 40, '{"items": [{"id": "mug"}]}')"#).await;
+    stage.state(2, "delivered").await;
+    stage.shop(r#"select postback.refund('1', 'b', 20, '{"items": [{"id": "cup"}]}')"#).await;
+    stage.state(3, "delivered").await;
+    stage.shop("select postback.refund('1', 'c', 10)").await;
+    stage.state(4, "delivered").await;
+    stage.shop("select postback.retract('1')").await;
+    stage.state(5, "delivered").await;
+    let told: Vec<Value> = stage.receiver.log().iter().map(|arrival| body(arrival)["variables"]["o"][0].clone()).collect();
+    let lines = |order: &Value| {
+        let line = |item: &Value| format!("{}x{} {}", item["quantity"], item["unitPrice"].as_str().unwrap_or_default(), item["sku"]);
+        order["items"].as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join(", ")
+    };
+    let told: Vec<String> = told.iter().map(lines).collect();
+    assert_eq!(told, [r#"2x40.00 "mug", 1x20.00 "cup""#, r#"1x40.00 "mug", 1x20.00 "cup""#, r#"1x40.00 "mug""#, r#"1x30.00 "mug""#, ""]);
+}
