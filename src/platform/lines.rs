@@ -21,7 +21,7 @@ pub struct Line {
     /// Pieces, or metres.
     pub quantity: Decimal,
     /// Quantity times price, by the shop's word: its weight.
-    worth: Decimal,
+    pub worth: Decimal,
     /// What is told for all of it, never negative.
     pub total: Decimal,
 }
