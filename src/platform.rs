@@ -19,6 +19,7 @@ pub mod cj;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
+pub mod rakuten;
 
 use std::{
     collections::BTreeSet,
@@ -90,6 +91,8 @@ platforms! {
     Impact = "impact", impact::Settings;
     /// CJ Affiliate Tracking API, or its GET.
     Cj = "cj", cj::Settings;
+    /// Rakuten Advertising.
+    Rakuten = "rakuten", rakuten::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -358,6 +358,10 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("cj", "token = 't'\nsignature = 's'", "signature", "api = \"get\""),
         ("cj", "api = 'grahpql'", "api", "did you mean graphql"),
         ("cj", "token = 't'\nitems = 'send'\nenterprise = 1\nactions = { purchase = 1 }\nbatch = 501", "batch", "between 1 and 500"),
+        ("rakuten", "", "merchant", "it is missing"),
+        ("rakuten", "merchant = 'shop'", "merchant", "digits"),
+        ("rakuten", "merchant = 1\namounts = 'cent'", "amounts", "did you mean cents"),
+        ("rakuten", "merchant = 1\nkey = 's'", "key", "unknown key"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
