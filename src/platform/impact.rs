@@ -85,7 +85,7 @@ impl Adapter for Settings {
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
-        vec![answer::queued(self, reply, now); batch.len()]
+        batch.iter().map(|delivery| answer::queued(self, delivery, reply, now)).collect()
     }
 
     fn confirm(&self, awaiting: &Awaiting) -> Option<Request> {

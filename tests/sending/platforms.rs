@@ -11,11 +11,11 @@ use crate::support::{
     receiver::{Arrival, Behaviour},
 };
 
-fn answer(status: u16, body: &Value) -> Option<Behaviour> {
+pub(super) fn answer(status: u16, body: &Value) -> Option<Behaviour> {
     Some(Behaviour::body(status, body.to_string()).header("content-type", "application/json"))
 }
 
-fn body(arrival: &Arrival) -> Value {
+pub(super) fn body(arrival: &Arrival) -> Value {
     serde_json::from_slice(&arrival.body).unwrap_or_default()
 }
 
@@ -25,7 +25,7 @@ fn ids(arrival: &Arrival) -> Vec<String> {
     body["data"].as_array().into_iter().flatten().filter_map(|event| event["event_id"].as_str().map(str::to_owned)).collect()
 }
 
-async fn daemon(stage: &Stage, destination: &str) -> Daemon {
+pub(super) async fn daemon(stage: &Stage, destination: &str) -> Daemon {
     let common = "start = \"beginning\"\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
     let base = stage.receiver.url("");
     let table = format!("[destination.d]\nbase_url = \"{base}\"\n{common}{destination}");
@@ -150,7 +150,7 @@ async fn a_request_is_no_larger_than_the_platform_takes() {
 }
 
 /// The platform's clock is not waited for.
-const DUE: &str = "update postback.pending set next_at = now() where state = 'accepted'";
+pub(super) const DUE: &str = "update postback.pending set next_at = now() where state = 'accepted'";
 
 /// The refund waits for nothing else.
 const PARKED: &str = "select exists (select from postback.pending where event = 2 and reason = 'waits for the platform''s word on the purchase')";
@@ -240,39 +240,4 @@ async fn sales_and_refunds_of_awin_take_different_ways() {
     stage.shop(r#"select postback.purchase('lost', 100, 'GBP', '{"awc": "a"}')"#).await;
     stage.state(4, "unknown: HTTP 500; it may have arrived, and the platform counts every request").await;
     assert_eq!(stage.text("select string_agg(event || ' ' || state, ', ' order by event) from postback.pending").await, "3 accepted, 4 unknown");
-}
-
-/// What a restatement leaves out is what this refund and those before it took back, however long ago and however often it is judged.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_partial_refund_leaves_out_what_the_first_took_back() {
-    let stage = Stage::new().await;
-    stage.receiver.script(|arrival| {
-        let (query, orders) = (body(arrival)["query"].to_string(), body(arrival)["variables"]["o"].clone());
-        let mutation = ["createOrders", "restateOrders", "cancelOrders"].into_iter().find(|mutation| query.contains(mutation))?;
-        let named: Vec<Value> = orders.as_array()?.iter().map(|order| json!({"orderId": order["orderId"]})).collect();
-        answer(200, &json!({"data": {mutation: {"orders": named, "errors": null}}}))
-    });
-    let keys =
-        "platform = \"cj\"\nenterprise = 1\nactions = { purchase = 155 }\ntoken = \"t\"\nitems = \"send\"\nbatch_wait = \"0s\"\nvalue = \"gross\"\n";
-    let _daemon = daemon(&stage, keys).await;
-    let items = r#"{"items": [{"id": "mug", "quantity": 2, "price": "40"}, {"id": "cup", "quantity": 1, "price": "20"}]}"#;
-    stage.shop(&format!(r#"select postback.purchase('1', 100, 'EUR', '{{"cjevent": "c"}}', '{items}')"#)).await;
-    stage.state(1, "delivered").await;
-    // Long enough ago that CJ has processed it.
-    stage.shop("update postback.receipt set answer = answer || '{\"sent\": 1}'").await;
-    stage.shop(r#"select postback.refund('1', 'a', 40, '{"items": [{"id": "mug"}]}')"#).await;
-    stage.state(2, "delivered").await;
-    stage.shop(r#"select postback.refund('1', 'b', 20, '{"items": [{"id": "cup"}]}')"#).await;
-    stage.state(3, "delivered").await;
-    stage.shop("select postback.refund('1', 'c', 10)").await;
-    stage.state(4, "delivered").await;
-    stage.shop("select postback.retract('1')").await;
-    stage.state(5, "delivered").await;
-    let told: Vec<Value> = stage.receiver.log().iter().map(|arrival| body(arrival)["variables"]["o"][0].clone()).collect();
-    let lines = |order: &Value| {
-        let line = |item: &Value| format!("{}x{} {}", item["quantity"], item["unitPrice"].as_str().unwrap_or_default(), item["sku"]);
-        order["items"].as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join(", ")
-    };
-    let told: Vec<String> = told.iter().map(lines).collect();
-    assert_eq!(told, [r#"2x40.00 "mug", 1x20.00 "cup""#, r#"1x40.00 "mug", 1x20.00 "cup""#, r#"1x40.00 "mug""#, r#"1x30.00 "mug""#, ""]);
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Refunding},
+    event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
 
@@ -108,7 +109,11 @@ fn taken(to: &Settings, delivery: &Delivery, id: &str, now: Timestamp) -> Outcom
     let answer = json!({ "order": id, "action": delivery.said.name, "sent": now.as_second() });
     match &to.company {
         Some(_) => Outcome::Accepted { answer: Some(answer) },
-        None => Outcome::Delivered { answer: Some(answer), note: to.test.then(|| "validated, not posted".into()) },
+        // Only a purchase is followed by something that asks for it.
+        None => Outcome::Delivered {
+            answer: (delivery.event.kind == Kind::Purchase).then_some(answer),
+            note: to.test.then(|| "validated, not posted".into()),
+        },
     }
 }
 

@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 
 use super::settings::Settings;
 use crate::{
-    delivery::{Awaiting, Refunding},
+    delivery::{Awaiting, Delivery, Refunding},
+    event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
 
@@ -54,7 +55,7 @@ fn by_status(to: &Settings, reply: &Reply, now: Timestamp) -> Outcome {
     }
 }
 
-pub(super) fn queued(to: &Settings, reply: &Reply, now: Timestamp) -> Outcome {
+pub(super) fn queued(to: &Settings, delivery: &Delivery, reply: &Reply, now: Timestamp) -> Outcome {
     let body = reply.json().unwrap_or_default();
     let status = text(&body, "Status");
     match reply.status {
@@ -63,7 +64,8 @@ pub(super) fn queued(to: &Settings, reply: &Reply, now: Timestamp) -> Outcome {
             let answer = json!({ "submission": id, "sent": now.as_second() });
             match id {
                 Some(_) if to.confirm => Outcome::Accepted { answer: Some(answer) },
-                _ => Outcome::Delivered { answer: Some(answer), note: Some("queued".into()) },
+                // Only a purchase is followed by something that asks for it.
+                _ => Outcome::Delivered { answer: (delivery.event.kind == Kind::Purchase).then_some(answer), note: Some("queued".into()) },
             }
         }
         400 => Outcome::Rejected { why: errors(&body) },
@@ -102,6 +104,10 @@ pub(super) fn processed(to: &Settings, awaiting: &Awaiting, reply: &Reply, now: 
         _ => {
             return match by_status(to, reply, now) {
                 Outcome::Rejected { why } => Outcome::retry(why),
+                Outcome::Halted { why, .. } if reply.status == 403 => {
+                    let fix = format!("allow the token in {} to read API submissions, or set confirm = \"never\", and resume", to.auth_token.name());
+                    Outcome::halted(why, fix)
+                }
                 other => other,
             };
         }

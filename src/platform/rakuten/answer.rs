@@ -18,6 +18,7 @@ use serde_json::json;
 use super::{order, settings::Settings};
 use crate::{
     delivery::Delivery,
+    event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
 
@@ -51,8 +52,8 @@ pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Ti
         (Some(good), bad) if good > 0 => {
             let bad = bad.unwrap_or(0);
             let note = (bad > 0).then(|| format!("{good} lines were taken and {bad} refused"));
-            // Only a sale is followed by refunds, which repeat its landing time.
-            let land = if delivery.refund.is_none() { order::land(delivery).ok() } else { None };
+            // Refunds repeat a sale's landing time.
+            let land = if delivery.event.kind == Kind::Purchase { order::land(delivery).ok() } else { None };
             Outcome::Delivered { answer: land.map(|land| json!({ "land": land })), note }
         }
         (_, Some(bad)) if bad > 0 => Outcome::Rejected { why: format!("all {bad} lines were refused") },
