@@ -15,7 +15,9 @@
 mod answer;
 mod commissions;
 mod order;
+mod pixel;
 mod settings;
+mod worth;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -77,7 +79,7 @@ impl Adapter for Settings {
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
         match batch {
-            [only] if !self.graphql && only.refund.is_none() => order::pixel(self, only, now),
+            [only] if !self.graphql && only.refund.is_none() => pixel::request(self, only, now),
             _ => order::request(self, batch, now),
         }
     }
