@@ -339,6 +339,14 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
         ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+        ("tiktok", "access_token = 't'", "event_source_id", "it is missing"),
+        ("tiktok", "event_source_id = 'a/b'\naccess_token = 't'", "event_source_id", "letters, digits"),
+        ("tiktok", "event_source_id = 'C4'", "access_token", "{ credential ="),
+        ("tiktok", "event_source_id = 'C4'\naccess_token = 'ü'", "access_token", "header cannot carry"),
+        ("tiktok", "event_source_id = 'C4'\naccess_token = 't'\nevent_source = 'app'", "event_source", "web, offline"),
+        ("tiktok", "event_source_id = 'C4'\naccess_token = 't'\nmax_age = '29d'", "max_age", "at most 28d"),
+        ("tiktok", "event_source_id = 'C4'\naccess_token = 't'\nversion = '1.3'", "version", "v1.3"),
+        ("tiktok", "pixel = 'C4'\naccess_token = 't'", "pixel", "unknown key"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
