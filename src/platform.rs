@@ -18,6 +18,7 @@ pub mod postback;
 pub mod awin;
 pub mod google_data_manager;
 pub mod meta;
+pub mod snapchat;
 pub mod tiktok;
 
 use std::{
@@ -88,6 +89,8 @@ platforms! {
     Awin = "awin", awin::Settings;
     /// TikTok Events API.
     TikTok = "tiktok", tiktok::Settings;
+    /// Snapchat Conversions API.
+    Snapchat = "snapchat", snapchat::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

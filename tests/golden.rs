@@ -347,6 +347,13 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("tiktok", "event_source_id = 'C4'\naccess_token = 't'\nmax_age = '29d'", "max_age", "at most 28d"),
         ("tiktok", "event_source_id = 'C4'\naccess_token = 't'\nversion = '1.3'", "version", "v1.3"),
         ("tiktok", "pixel = 'C4'\naccess_token = 't'", "pixel", "unknown key"),
+        ("snapchat", "access_token = 't'", "pixel", "it is missing"),
+        ("snapchat", "pixel = '../x'\naccess_token = 't'", "pixel", "letters, digits"),
+        ("snapchat", "pixel = 'p'", "access_token", "{ credential ="),
+        ("snapchat", "pixel = 'p'\naccess_token = 't'\naction_source = 'WEB'", "action_source", "web, offline"),
+        ("snapchat", "pixel = 'p'\naccess_token = 't'\nlimited_data_use_as = 'ldu'", "limited_data_use_as", "LDU"),
+        ("snapchat", "pixel = 'p'\naccess_token = 't'\nbatch = 2001", "batch", "between 1 and 2000"),
+        ("snapchat", "pixel = 'p'\naccess_token = 't'\nrefunds = 'event'", "refunds", "unknown key"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
