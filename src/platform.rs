@@ -18,6 +18,7 @@ pub mod postback;
 pub mod awin;
 pub mod google_data_manager;
 pub mod meta;
+pub mod pinterest;
 pub mod snapchat;
 pub mod tiktok;
 
@@ -91,6 +92,8 @@ platforms! {
     TikTok = "tiktok", tiktok::Settings;
     /// Snapchat Conversions API.
     Snapchat = "snapchat", snapchat::Settings;
+    /// Pinterest Conversions API.
+    Pinterest = "pinterest", pinterest::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -354,6 +354,13 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("snapchat", "pixel = 'p'\naccess_token = 't'\nlimited_data_use_as = 'ldu'", "limited_data_use_as", "LDU"),
         ("snapchat", "pixel = 'p'\naccess_token = 't'\nbatch = 2001", "batch", "between 1 and 2000"),
         ("snapchat", "pixel = 'p'\naccess_token = 't'\nrefunds = 'event'", "refunds", "unknown key"),
+        ("pinterest", "access_token = 't'", "ad_account", "it is missing"),
+        ("pinterest", "ad_account = 'shop'\naccess_token = 't'", "ad_account", "digits"),
+        ("pinterest", "ad_account = 1", "access_token", "{ credential ="),
+        ("pinterest", "ad_account = 1\naccess_token = 't'\naction_source = 'website'", "action_source", "web, app_ios"),
+        ("pinterest", "ad_account = 1\naccess_token = 't'\napp_id = 7", "app_id", "app_android"),
+        ("pinterest", "ad_account = 1\naccess_token = 't'\nresend = '48h'", "resend", "24h, 1h, never"),
+        ("pinterest", "ad_account = 1\naccess_token = 't'\nmax_age = '91d'", "max_age", "at most 90d"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

@@ -162,6 +162,11 @@ pub fn country(text: &str) -> Option<String> {
     (text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())).then(|| text.to_ascii_lowercase())
 }
 
+/// An advertising id in lower case, dashes kept; zeros alone stand for a person who did not want to be known.
+pub fn device(text: &str) -> Option<String> {
+    lower(text).filter(|id| id.chars().any(|c| !matches!(c, '0' | '-')))
+}
+
 /// `f` or `m`.
 pub fn gender(text: &str) -> Option<String> {
     match text.trim().to_lowercase().as_str() {
@@ -254,6 +259,7 @@ mod tests {
         }
         assert_eq!((unspaced(" Anne Marie\u{a0}Louise"), unspaced(" ")), (Some("annemarielouise".into()), None));
         assert_eq!((alphanumeric("St. Gallen-Süd 9").as_deref(), digits("01067-A").as_deref()), (Some("stgallensüd9"), Some("01067")));
+        assert_eq!((device("EA75-CD").as_deref(), device("00000000-0000-0000-0000-000000000000")), (Some("ea75-cd"), None));
         assert_eq!((gender("Female").as_deref(), gender("x")), (Some("f"), None));
     }
 }
