@@ -2,11 +2,13 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times.
+//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times, `limited` knows who asked
+//! for limited data use.
 
 pub mod form;
 pub mod goods;
 mod keys;
+pub mod limited;
 pub mod names;
 pub mod person;
 pub mod times;
@@ -16,6 +18,9 @@ pub mod postback;
 pub mod awin;
 pub mod google_data_manager;
 pub mod meta;
+pub mod pinterest;
+pub mod snapchat;
+pub mod tiktok;
 
 use std::{
     collections::BTreeSet,
@@ -83,6 +88,12 @@ platforms! {
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
+    /// TikTok Events API.
+    TikTok = "tiktok", tiktok::Settings;
+    /// Snapchat Conversions API.
+    Snapchat = "snapchat", snapchat::Settings;
+    /// Pinterest Conversions API.
+    Pinterest = "pinterest", pinterest::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

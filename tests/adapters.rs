@@ -33,7 +33,7 @@ fn all() -> Vec<Settings> {
     found
 }
 
-const WHO: [&str; 24] = [
+const WHO: [&str; 30] = [
     "email",
     "phone",
     "first_name",
@@ -58,6 +58,12 @@ const WHO: [&str; 24] = [
     "msclkid",
     "gender",
     "birthday",
+    "ttp",
+    "ScCid",
+    "scid",
+    "epik",
+    "idfa",
+    "consent",
 ];
 const MORE: [&str; 8] = ["items", "tax", "shipping", "discount", "coupon", "new_customer", "custom", "commission_group"];
 
