@@ -221,8 +221,10 @@ pub struct Receipt {
 pub struct Facts {
     /// By order, all generations.
     pub sales: HashMap<String, Vec<Sale>>,
-    /// By event id.
+    /// By event id: all that were booked on the orders of which something is taken back.
     pub refunds: HashMap<i64, Refund>,
+    /// What the shop told with them (`more`), as far as it told anything.
+    pub refund_more: HashMap<i64, Object>,
     /// Who holds the key of what is not an order.
     pub once: HashMap<(Kind, String), i64>,
     /// Purchases of the orders and the events themselves, at this destination.

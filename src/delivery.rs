@@ -51,6 +51,9 @@ pub struct Refunding {
     pub purchase_event_id: String,
     /// The purchase's own `more`: items, coupon ...
     pub purchase_more: Object,
+    /// What the shop told (`more`) with the refunds of this sale that were booked before, oldest first: which items they took back.
+    /// Those that told nothing, or are past retention, are left out; their money is in `total` all the same.
+    pub earlier: Vec<Object>,
     /// The platform's ids for the purchase (`postback.receipt.answer`).
     pub answer: Option<serde_json::Value>,
     /// The receipt was rebuilt after a crash while configuration or sale had changed.

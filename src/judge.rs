@@ -252,6 +252,7 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
         full,
         purchase_event_id: event_id(Kind::Purchase, &event.reference, None, sale.generation),
         purchase_more: purchase.map(|purchase| purchase.more.clone()).unwrap_or_default(),
+        earlier: earlier(event, sale, total, facts),
         answer: receipt.and_then(|receipt| receipt.answer.clone()),
         uncertain: receipt.is_none_or(|receipt| receipt.uncertain),
         purchase: told,
@@ -276,6 +277,16 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
         attempt: ask.tries + 1,
     };
     within_its_time(delivery, false, to, now)
+}
+
+/// What was told with the refunds that were booked on a sale before one, in the order of booking. It does not change between two
+/// attempts, however many refunds come after.
+fn earlier(event: &Event, sale: &Sale, total: Decimal, facts: &Facts) -> Vec<Object> {
+    let of_sale = facts.refunds.values().filter(|refund| refund.order_ref == sale.order_ref && refund.generation == Some(sale.generation));
+    let mut before: Vec<(Decimal, i64)> = of_sale.filter_map(|refund| Some((refund.total_after?, refund.event))).collect();
+    before.retain(|(after, id)| *id != event.id && (*after < total || *after == total && *id < event.id));
+    before.sort_unstable();
+    before.iter().filter_map(|(_, id)| facts.refund_more.get(id).cloned()).collect()
 }
 
 /// Sent, unless the platform itself would not take it yet, or not any more: one event out of its time may spoil the request of many.

@@ -2,13 +2,14 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items, `form` writes queries and forms, `times` writes times, `limited` knows who asked
-//! for limited data use.
+//! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
+//! times, `limited` knows who asked for limited data use.
 
 pub mod form;
 pub mod goods;
 mod keys;
 pub mod limited;
+pub mod lines;
 pub mod names;
 pub mod person;
 pub mod times;
@@ -16,9 +17,12 @@ pub mod times;
 pub mod postback;
 
 pub mod awin;
+pub mod cj;
 pub mod google_data_manager;
+pub mod impact;
 pub mod meta;
 pub mod pinterest;
+pub mod rakuten;
 pub mod snapchat;
 pub mod tiktok;
 
@@ -94,6 +98,12 @@ platforms! {
     Snapchat = "snapchat", snapchat::Settings;
     /// Pinterest Conversions API.
     Pinterest = "pinterest", pinterest::Settings;
+    /// impact.com conversions and actions.
+    Impact = "impact", impact::Settings;
+    /// CJ Affiliate Tracking API, or its GET.
+    Cj = "cj", cj::Settings;
+    /// Rakuten Advertising.
+    Rakuten = "rakuten", rakuten::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

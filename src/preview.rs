@@ -88,6 +88,8 @@ fn overlay(facts: &mut Facts, unread: &[Arc<Event>], changes: &Changes) {
         sales.sort_by_key(|sale| sale.generation);
     }
     facts.refunds.extend(changes.refunds.iter().map(|refund| (refund.event, refund.clone())));
+    let refunds = unread.iter().filter(|event| event.kind == Kind::Refund && !event.more.is_empty());
+    facts.refund_more.extend(refunds.map(|event| (event.id, event.more.clone())));
     facts.once.extend(changes.once.iter().map(|(kind, reference, event)| ((*kind, reference.clone()), *event)));
     facts.purchases.extend(unread.iter().filter(|event| event.kind == Kind::Purchase).map(|event| (event.id, Arc::clone(event))));
 }

@@ -46,7 +46,7 @@ fn amount(value: &Value) -> Decimal {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// `{"kind", "ref", "at", "payload", "refund": {amount (of a retract), total, remaining, full, purchase: {value, currency, at, click, name, more}, answer}}`
+/// `{"kind", "ref", "at", "payload", "refund": {amount (of a retract), total, remaining, full, purchase: {said: {value, currency, at, click, name}, more}, earlier: [more], answer}}`
 pub fn delivery(case: &Value, settings: &Settings) -> Delivery {
     let kind: Kind = case["kind"].as_str().expect("kind").parse().expect("a kind");
     let reference = case["ref"].as_str().unwrap_or("1001");
@@ -69,6 +69,7 @@ pub fn delivered(event: Event, case: &Value, settings: &Settings) -> Delivery {
             purchase: serde_json::from_value::<Said>(purchase["said"].clone()).expect("said"),
             purchase_event_id: event_id(Kind::Purchase, &event.reference, None, 1),
             purchase_more: object(&purchase["more"]),
+            earlier: refund["earlier"].as_array().into_iter().flatten().map(object).collect(),
             answer: refund.get("answer").cloned(),
             uncertain: false,
         }
@@ -361,6 +362,28 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("pinterest", "ad_account = 1\naccess_token = 't'\napp_id = 7", "app_id", "app_android"),
         ("pinterest", "ad_account = 1\naccess_token = 't'\nresend = '48h'", "resend", "24h, 1h, never"),
         ("pinterest", "ad_account = 1\naccess_token = 't'\nmax_age = '91d'", "max_age", "at most 90d"),
+        ("impact", "account = 'a/b'\nevent_types = { purchase = 1 }", "account", "IRabc"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1", "event_types", "event_types = { purchase"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 'SALE' }", "event_types.purchase", "digits"),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1, refund = 2 }", "event_types.refund", "leave it out"),
+        (
+            "impact",
+            "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1 }\nreason = 'item returned'",
+            "reason",
+            "ITEM_RETURNED",
+        ),
+        ("impact", "account = 'a'\nauth_token = 't'\ncampaign = 1\nevent_types = { purchase = 1 }\nrefund_max_age = '9y'", "refund_max_age", "60d"),
+        ("cj", "enterprise = 1\nactions = { purchase = 1 }", "token", "{ credential ="),
+        ("cj", "token = 't'", "items", "item-based"),
+        ("cj", "api = 'get'\nitems = 'send'\nenterprise = 1\nactions = { purchase = 'x' }", "actions.purchase", "digits"),
+        ("cj", "api = 'get'\nitems = 'send'\ncompany = 7", "company", "set token"),
+        ("cj", "token = 't'\nsignature = 's'", "signature", "api = \"get\""),
+        ("cj", "api = 'grahpql'", "api", "did you mean graphql"),
+        ("cj", "token = 't'\nitems = 'send'\nenterprise = 1\nactions = { purchase = 1 }\nbatch = 501", "batch", "between 1 and 500"),
+        ("rakuten", "", "merchant", "it is missing"),
+        ("rakuten", "merchant = 'shop'", "merchant", "digits"),
+        ("rakuten", "merchant = 1\namounts = 'cent'", "amounts", "did you mean cents"),
+        ("rakuten", "merchant = 1\nkey = 's'", "key", "unknown key"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

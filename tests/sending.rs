@@ -1,6 +1,7 @@
 //! From a committed row to requests, marks and states: each promise about one destination, with the real daemon, a real
 //! PostgreSQL and a receiver that misbehaves on demand.
 
+mod affiliates;
 mod backlog;
 mod crash;
 mod operate;

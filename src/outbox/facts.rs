@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     books::{Facts, LastAttempt, Receipt, State},
-    event::{Event, Kind},
+    event::{Event, Kind, Object},
 };
 
 /// One event that is about to be judged.
@@ -27,7 +27,7 @@ pub struct About<'a> {
 pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result<Facts, DbError> {
     let of_orders = about.iter().filter(|a| !a.event.kind.is_plain());
     let orders: Vec<&str> = of_orders.map(|a| a.event.reference.as_str()).collect();
-    let refunds: Vec<&str> = about.iter().filter(|a| a.event.kind == Kind::Refund).map(|a| a.event.reference.as_str()).collect();
+    let refunds: Vec<&str> = about.iter().filter(|a| a.event.kind.takes_back()).map(|a| a.event.reference.as_str()).collect();
     // Orders whose purchase's fate here matters.
     let follow = |kind: Kind| kind.takes_back() || kind == Kind::Enrich;
     let following: Vec<&str> = about.iter().filter(|a| follow(a.event.kind)).map(|a| a.event.reference.as_str()).collect();
@@ -38,6 +38,9 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
 
     let sales_sql = format!("select {SALE} from postback.sale where order_ref = any($1)");
     let refunds_sql = format!("select {REFUND} from postback.refund where order_ref = any($1)");
+    // Which items earlier refunds took back.
+    let told_sql = "select e.id, (e.payload -> 'more')::text from postback.refund r join postback.event e on e.id = r.event
+          where r.order_ref = any($1) and jsonb_typeof(e.payload -> 'more') = 'object' and e.payload -> 'more' <> '{}'";
     let once_sql = "select o.kind, o.ref, o.event from unnest($1, $2) k(kind, ref) join postback.once o using (kind, ref)";
     const IDS: &str = "with ids as materialized (
         select unnest($2::bigint[]) as id union select event from postback.sale where order_ref = any($3) and event is not null)";
@@ -57,6 +60,7 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
 
     let sales = async { if orders.is_empty() { Ok(Vec::new()) } else { db.query_typed(&sales_sql, &[(&orders, Type::TEXT_ARRAY)]).await } };
     let booked = async { if refunds.is_empty() { Ok(Vec::new()) } else { db.query_typed(&refunds_sql, &[(&refunds, Type::TEXT_ARRAY)]).await } };
+    let told = async { if refunds.is_empty() { Ok(Vec::new()) } else { db.query_typed(told_sql, &[(&refunds, Type::TEXT_ARRAY)]).await } };
     let once = async {
         if plain_refs.is_empty() {
             return Ok(Vec::new());
@@ -79,6 +83,7 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
             db.batch_execute(PIN),
             sales,
             booked,
+            told,
             once,
             of_history(last_sql),
             of_history(receipts_sql),
@@ -86,7 +91,7 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
             db.batch_execute("commit")
         ))
     };
-    let (begun, sales, booked, once, last, receipts, purchases, ended) = within(ANSWER, all).await?;
+    let (begun, sales, booked, told, once, last, receipts, purchases, ended) = within(ANSWER, all).await?;
     begun?;
     let mut facts = Facts::default();
     for row in sales? {
@@ -97,6 +102,7 @@ pub async fn read(db: &Client, destination: &str, about: &[About<'_>]) -> Result
         let refund = refund_row(&row)?;
         facts.refunds.insert(refund.event, refund);
     }
+    facts.refund_more = told?.iter().filter_map(more_row).collect();
     for row in once? {
         let (kind, reference, event) = once_row(&row)?;
         facts.once.insert((kind, reference), event);
@@ -117,6 +123,10 @@ fn receipt_row(row: &Row) -> Result<(i64, Receipt), DbError> {
     let sent = serde_json::from_str(row.get(1)).map_err(|_| DbError::Unexpected("a row of postback.receipt cannot be read".into()))?;
     let answer = row.get::<_, Option<&str>>(2).and_then(|text| serde_json::from_str(text).ok());
     Ok((row.get(0), Receipt { sent, answer, uncertain: row.get(3) }))
+}
+
+fn more_row(row: &Row) -> Option<(i64, Object)> {
+    Some((row.get(0), serde_json::from_str(row.get(1)).ok()?))
 }
 
 fn purchase_row(row: &Row) -> Option<(i64, Arc<Event>)> {

@@ -39,6 +39,21 @@ impl Names {
         Ok(Self(names))
     }
 
+    /// The same where they are the platform's numbers, of which there are no standard ones; what takes back has none of its own.
+    pub(super) fn parse_ids(table: &Table, key: &str, like: &str) -> Parsed<Self> {
+        let ids = Self::parse(table, key, &[])?;
+        if ids.iter().next().is_none() {
+            return wrong(key, format!("it is missing: {key} = {{ purchase = {like} }}"));
+        }
+        if let Some((kind, _)) = ids.iter().find(|(_, id)| !id.bytes().all(|b| b.is_ascii_digit())) {
+            return wrong(format!("{key}.{kind}"), format!("digits are expected, e.g. {like}"));
+        }
+        if ids.of(Kind::Refund).is_some() {
+            return wrong(format!("{key}.refund"), "a refund corrects its purchase and has none of its own: leave it out");
+        }
+        Ok(ids)
+    }
+
     /// Its name.
     pub fn of(&self, kind: Kind) -> Option<&str> {
         self.0.get(&if kind == Kind::Retract { Kind::Refund } else { kind }).map(String::as_str)

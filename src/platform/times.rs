@@ -1,6 +1,31 @@
 //! Times as platforms want them. Pure. Unix seconds and milliseconds are `at.as_second()` and `at.as_millisecond()`.
 
-use jiff::{Timestamp, tz::TimeZone};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use toml::Table;
+
+use super::keys::{self, Parsed};
+use crate::delivery::Delivery;
+
+/// `refund_max_age = "60d"`: how long after the purchase a refund is still told; a program's own rule that no platform gives out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RefundAge(Option<SignedDuration>);
+
+impl RefundAge {
+    /// Without the key there is no limit.
+    pub(super) fn parse(table: &Table) -> Parsed<Self> {
+        const TWO_YEARS: Duration = Duration::from_secs(730 * 86_400);
+        let Some(_) = table.get("refund_max_age") else { return Ok(Self(None)) };
+        let given = keys::span(table, "refund_max_age", Duration::from_secs(60 * 86_400), TWO_YEARS)?;
+        Ok(Self(SignedDuration::try_from(given).ok()))
+    }
+
+    /// From then on a refund is not taken any more; `None`: it always is, or it is no refund.
+    pub fn until(self, delivery: &Delivery) -> Option<Timestamp> {
+        delivery.refund.as_ref()?.purchase.at.checked_add(self.0?).ok()
+    }
+}
 
 /// RFC 3339 in UTC, whole seconds: `2026-03-01T10:15:00Z`.
 pub fn rfc3339(at: Timestamp) -> String {

@@ -11,11 +11,11 @@ use crate::support::{
     receiver::{Arrival, Behaviour},
 };
 
-fn answer(status: u16, body: &Value) -> Option<Behaviour> {
+pub(super) fn answer(status: u16, body: &Value) -> Option<Behaviour> {
     Some(Behaviour::body(status, body.to_string()).header("content-type", "application/json"))
 }
 
-fn body(arrival: &Arrival) -> Value {
+pub(super) fn body(arrival: &Arrival) -> Value {
     serde_json::from_slice(&arrival.body).unwrap_or_default()
 }
 
@@ -25,7 +25,7 @@ fn ids(arrival: &Arrival) -> Vec<String> {
     body["data"].as_array().into_iter().flatten().filter_map(|event| event["event_id"].as_str().map(str::to_owned)).collect()
 }
 
-async fn daemon(stage: &Stage, destination: &str) -> Daemon {
+pub(super) async fn daemon(stage: &Stage, destination: &str) -> Daemon {
     let common = "start = \"beginning\"\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
     let base = stage.receiver.url("");
     let table = format!("[destination.d]\nbase_url = \"{base}\"\n{common}{destination}");
@@ -150,7 +150,7 @@ async fn a_request_is_no_larger_than_the_platform_takes() {
 }
 
 /// The platform's clock is not waited for.
-const DUE: &str = "update postback.pending set next_at = now() where state = 'accepted'";
+pub(super) const DUE: &str = "update postback.pending set next_at = now() where state = 'accepted'";
 
 /// The refund waits for nothing else.
 const PARKED: &str = "select exists (select from postback.pending where event = 2 and reason = 'waits for the platform''s word on the purchase')";

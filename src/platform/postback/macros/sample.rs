@@ -37,6 +37,7 @@ pub(in super::super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
         purchase: said.clone(),
         purchase_event_id: "purchase-1001".into(),
         purchase_more: more.clone(),
+        earlier: Vec::new(),
         answer: None,
         uncertain: false,
     });
