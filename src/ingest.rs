@@ -28,7 +28,7 @@ pub struct Pace {
 
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
-/// Pages as small as this one spare the destinations a look at the stream; those of a backlog they come to much later.
+/// Pages as small as this one spare the destinations a look at stream and ledger; those of a backlog they come to much later.
 const HAND_ON: usize = 64;
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
@@ -46,8 +46,8 @@ pub async fn run(
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
     let mut commands_at = Instant::now();
+    let mut look_at = Instant::now();
     loop {
-        let looked = Instant::now();
         let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
         match page {
@@ -70,6 +70,8 @@ pub async fn run(
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
+        // From look to look as planned, or each would come later by what the last one took and by what timers are late.
+        look_at = if more { Instant::now() } else { (look_at + wait).max(Instant::now()) };
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),
@@ -77,8 +79,7 @@ pub async fn run(
             // A NOTIFY is only ever a wake-up: polling goes on.
             () = woken.notified() => active = Instant::now(),
             // A large window is read on at once, but a stop or a command need not wait for its end.
-            // From look to look, or each would come later by what the last one took.
-            () = tokio::time::sleep_until((looked + if more { Duration::ZERO } else { wait }).into()) => {}
+            () = tokio::time::sleep_until(look_at.into()) => {}
         }
     }
 }
@@ -94,10 +95,12 @@ async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Pag
             None => ledger.fold_unreadable(*id),
         }
     }
-    let (before, changes) = (reader.last_seq, ledger.into_changes());
+    let before = reader.last_seq;
+    let facts = (session.settling.settle().is_zero() && page.events.len() <= HAND_ON).then(|| ledger.facts());
+    let changes = ledger.into_changes();
     reader.commit(db, page, &changes).await?;
-    if session.settling.settle().is_zero() && page.events.len() <= HAND_ON {
-        session.cache.hand_on(before, &changes.entries, &page.events);
+    if let Some(facts) = facts {
+        session.cache.hand_on(before, &changes.entries, &page.events, facts);
     }
     Ok(())
 }

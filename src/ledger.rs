@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rust_decimal::Decimal;
 
 use crate::{
-    books::{Cause, Changes, Entry, Known, Note, Refund, Sale, merge},
+    books::{Cause, Changes, Entry, Facts, Known, Note, Refund, Sale, merge},
     event::{Event, Kind},
 };
 
@@ -54,6 +54,12 @@ impl Ledger {
 
     fn know_refund(&mut self, refund: Refund) {
         self.refunds.entry(refund.order_ref.clone()).or_default().insert(refund.refund_ref.clone(), refund);
+    }
+
+    /// What judging an event of this page for the first time needs, where it is neither a refund nor anything else that follows a
+    /// purchase: the sales of its order and who holds its key, as the database will have them.
+    pub fn facts(&self) -> Facts {
+        Facts { sales: self.sales.clone(), once: self.once.clone(), ..Facts::default() }
     }
 
     /// What has to be written.

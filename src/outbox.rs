@@ -6,6 +6,7 @@ pub mod listen;
 pub mod pooler;
 pub mod reconnect;
 pub mod schema;
+mod statement;
 mod tls;
 
 pub mod window;

@@ -2,11 +2,13 @@
 //!
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
-//! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes times.
+//! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
+//! times, `limited` knows who asked for limited data use.
 
 pub mod form;
 pub mod goods;
 mod keys;
+pub mod limited;
 pub mod lines;
 pub mod names;
 pub mod person;
@@ -19,7 +21,10 @@ pub mod cj;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
+pub mod pinterest;
 pub mod rakuten;
+pub mod snapchat;
+pub mod tiktok;
 
 use std::{
     collections::BTreeSet,
@@ -87,6 +92,12 @@ platforms! {
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
+    /// TikTok Events API.
+    TikTok = "tiktok", tiktok::Settings;
+    /// Snapchat Conversions API.
+    Snapchat = "snapchat", snapchat::Settings;
+    /// Pinterest Conversions API.
+    Pinterest = "pinterest", pinterest::Settings;
     /// impact.com conversions and actions.
     Impact = "impact", impact::Settings;
     /// CJ Affiliate Tracking API, or its GET.

@@ -32,10 +32,10 @@ enum Write {
 impl Write {
     fn is(self, asked: &Asked<'_>) -> bool {
         let begins = match self {
-            Self::Ingest => include_str!("../sql/ingest.sql"),
-            Self::Completion => include_str!("../sql/complete.sql"),
+            Self::Ingest => "with me as (\nupdate postback.ingest",
+            Self::Completion => "with me as (\nupdate postback.position",
         };
-        asked.sql == begins
+        asked.sql.starts_with(begins)
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_postgres::{Client, types::Type};
 
-use super::{ANSWER, DbError, within};
+use super::{ANSWER, DbError, statement::with_parts, within};
 use crate::marks::{Marks, Move, PendingRow};
 
 /// Writes it, durably; `Fenced` when somebody else has moved the position.
@@ -31,10 +31,17 @@ pub async fn complete(db: &Client, destination: &str, place: Move, marks: &Marks
     let pending_reason: Vec<Option<String>> = rows.iter().map(|row| without_nul(row.reason.as_deref())).collect();
     let gone: Vec<i64> = marks.pending.iter().filter(|(_, row)| row.is_none()).map(|(seq, _)| *seq).collect();
 
+    let sql = with_parts(include_str!("../../sql/complete.sql"), |part| match part {
+        "attempts" => !events.is_empty(),
+        "receipts" => !receipt_event.is_empty(),
+        "pending" => !pending_event.is_empty(),
+        "gone" => !gone.is_empty(),
+        _ => !marks.decided_anew.is_empty(),
+    });
     let rows = within(
         ANSWER,
         db.query_typed(
-            include_str!("../../sql/complete.sql"),
+            &sql,
             &[
                 (&destination, Type::TEXT),
                 (&place.epoch, Type::INT8),

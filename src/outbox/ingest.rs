@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 use tokio_postgres::{Client, types::Type};
 
-use super::{ANSWER, DbError, PIN, RawEvent, window::Snapshot, window::Window, within};
+use super::{ANSWER, DbError, PIN, RawEvent, statement::with_parts, window::Snapshot, window::Window, within};
 use crate::{
     books::{Changes, Known, Refund, Sale},
     event::{Event, Kind},
@@ -141,10 +141,17 @@ impl Reader {
         let note_what: Vec<&str> = notes.iter().map(|note| note.what.as_str()).collect();
         let note_message: Vec<&str> = notes.iter().map(|note| note.message.as_str()).collect();
 
+        let sql = with_parts(include_str!("../../sql/ingest.sql"), |part| match part {
+            "sales" => !sales.is_empty(),
+            "changed sales" => sales.len() > new_sales.len(),
+            "refunds" => !refunds.is_empty(),
+            "once" => !once.is_empty(),
+            _ => !notes.is_empty(),
+        });
         let rows = within(
             ANSWER,
             db.query_typed(
-                include_str!("../../sql/ingest.sql"),
+                &sql,
                 &[
                     (&self.epoch, Type::INT8),
                     (&self.last_seq, Type::INT8),

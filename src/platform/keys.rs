@@ -175,6 +175,14 @@ pub(in crate::platform) fn span(table: &Table, key: &str, default: Duration, mos
     }
 }
 
+/// `version`, which stands in the path: `v3` or `v26.0`.
+pub(in crate::platform) fn version(table: &Table, default: &str) -> Parsed<String> {
+    let version = text(table, "version")?.unwrap_or(default);
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let good = version.strip_prefix('v').is_some_and(|rest| rest.split('.').all(number));
+    if good { Ok(version.to_owned()) } else { wrong("version", format!("a version of the API is expected: \"{default}\"")) }
+}
+
 /// `key = SECRET`, to be put into a header.
 pub(in crate::platform) fn header_key(table: &Table, key: &str, resolve: Resolve<'_>) -> Parsed<Secret> {
     header_secret(secret_key(table, key, resolve)?, key)

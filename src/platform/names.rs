@@ -63,6 +63,14 @@ impl Names {
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &str)> {
         self.0.iter().map(|(kind, name)| (*kind, name.as_str()))
     }
+
+    /// What `check` says of names that a platform with a fixed list of them does not know. The list may have grown since, so that
+    /// they are no error.
+    pub(super) fn unknown<'a>(&'a self, platform: &'a str, known: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
+        let unknown = self.iter().filter(|(_, name)| !known.contains(name));
+        unknown
+            .map(move |(kind, name)| format!("names.{kind}: {platform} is not known to have an event {name:?}{}", hint(name, known.iter().copied())))
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +85,13 @@ mod tests {
     fn own_names_lie_over_the_standard_ones() {
         let names = names("names = { purchase = 'Sold', lead = false, refund = 17 }").expect("names");
         assert_eq!((names.of(Kind::Purchase), names.of(Kind::Lead), names.of(Kind::Retract)), (Some("Sold"), None, Some("17")));
+    }
+
+    #[test]
+    fn names_beyond_a_platforms_list_are_warned_about() {
+        let names = names("names = { lead = 'Buuy' }").expect("names");
+        let said: Vec<String> = names.unknown("Shop", &["Buy"]).collect();
+        assert_eq!(said, ["names.lead: Shop is not known to have an event \"Buuy\" (did you mean Buy?)"]);
     }
 
     #[test]

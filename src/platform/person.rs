@@ -86,6 +86,21 @@ pub fn lower(text: &str) -> Option<String> {
     some(text.trim().to_lowercase())
 }
 
+/// In lower case, without blanks: names (TikTok).
+pub fn unspaced(text: &str) -> Option<String> {
+    some(text.to_lowercase().split_whitespace().collect())
+}
+
+/// Letters and digits alone, in lower case: places and post codes (TikTok).
+pub fn alphanumeric(text: &str) -> Option<String> {
+    some(text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect())
+}
+
+/// Digits alone, leading zeros kept: post codes (Pinterest).
+pub fn digits(text: &str) -> Option<String> {
+    some(text.chars().filter(char::is_ascii_digit).collect())
+}
+
 /// An e-mail address, trimmed and in lower case; nothing else is taken off (Meta, TikTok, Pinterest, Snap).
 pub fn email(text: &str) -> Option<String> {
     let text = lower(text)?;
@@ -145,6 +160,11 @@ pub fn zip(text: &str) -> Option<String> {
 pub fn country(text: &str) -> Option<String> {
     let text = text.trim();
     (text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())).then(|| text.to_ascii_lowercase())
+}
+
+/// An advertising id in lower case, dashes kept; zeros alone stand for a person who did not want to be known.
+pub fn device(text: &str) -> Option<String> {
+    lower(text).filter(|id| id.chars().any(|c| !matches!(c, '0' | '-')))
 }
 
 /// `f` or `m`.
@@ -237,6 +257,9 @@ mod tests {
         for (text, want) in [("1990-02-14", Some("19900214")), ("19900214", Some("19900214")), ("14.02.1990", None), ("900214", None)] {
             assert_eq!(birthday(text).as_deref(), want, "{text}");
         }
+        assert_eq!((unspaced(" Anne Marie\u{a0}Louise"), unspaced(" ")), (Some("annemarielouise".into()), None));
+        assert_eq!((alphanumeric("St. Gallen-Süd 9").as_deref(), digits("01067-A").as_deref()), (Some("stgallensüd9"), Some("01067")));
+        assert_eq!((device("EA75-CD").as_deref(), device("00000000-0000-0000-0000-000000000000")), (Some("ea75-cd"), None));
         assert_eq!((gender("Female").as_deref(), gender("x")), (Some("f"), None));
     }
 }

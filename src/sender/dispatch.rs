@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{
     Sender,
-    book::{Book, Fate},
+    book::{Book, Fate, Item},
     desk::Desk,
     wire::{self, Prepared, Sent},
 };
@@ -39,7 +39,7 @@ type Group = Vec<i64>;
 pub struct Judged {
     groups: Vec<Group>,
     events: HashMap<i64, Result<Arc<Event>, String>>,
-    facts: Facts,
+    facts: Arc<Facts>,
 }
 
 /// Reads what judging needs; events that wait without being in memory too.
@@ -52,9 +52,14 @@ pub fn read_facts(
     let items: Vec<_> = groups.iter().flatten().filter_map(|seq| book.item(*seq)).collect();
     let missing: Vec<i64> = items.iter().filter(|item| item.event.is_none()).map(|item| item.event_id).collect();
     let mut events: HashMap<i64, Result<Arc<Event>, String>> = items.iter().filter_map(|item| Some((item.event_id, item.event.clone()?))).collect();
-    let history: HashMap<i64, bool> =
-        items.iter().map(|item| (item.event_id, item.row.is_some() || item.cause.is_some() || item.tries > 0 || item.maybe_sent)).collect();
+    // Told for the first time, and nothing that follows a purchase: the reader has just seen all that matters.
+    let at_hand = items.iter().all(|item| !has_history(item) && item.event.is_some() && item.kind.is_some_and(is_first_word));
+    let fresh = at_hand.then(|| session.cache.fresh(items.iter().map(|item| item.seq), session.last_seq())).flatten();
+    let history: HashMap<i64, bool> = items.iter().map(|item| (item.event_id, has_history(item))).collect();
     Box::pin(async move {
+        if let Some(facts) = fresh {
+            return Ok(Judged { groups, events, facts });
+        }
         let db = session.pool.get().await?;
         if !missing.is_empty() {
             events.extend(stream::events(&db, &missing).await?);
@@ -64,8 +69,18 @@ pub fn read_facts(
             .filter_map(|(id, event)| Some(facts::About { event: event.as_ref().ok()?, has_history: history.get(id).copied().unwrap_or(true) }))
             .collect();
         let facts = if about.is_empty() { Facts::default() } else { facts::read(&db, &destination, &about).await? };
-        Ok(Judged { groups, events, facts })
+        Ok(Judged { groups, events, facts: Arc::new(facts) })
     })
+}
+
+/// It may have rows of its own at the destination: it was tried, or stands in the stream again.
+fn has_history(item: &Item) -> bool {
+    item.row.is_some() || item.cause.is_some() || item.tries > 0 || item.maybe_sent
+}
+
+/// What was said before of its order does not matter to it.
+fn is_first_word(kind: Kind) -> bool {
+    kind == Kind::Purchase || kind.is_plain()
 }
 
 impl Sender {

@@ -8,13 +8,13 @@ use super::{
         Refusal, goods,
         person::{self, Rule},
     },
-    settings::{Limited, Settings},
+    settings::Settings,
 };
 use crate::{
     click,
     delivery::Delivery,
     event::{Kind, Object},
-    money, route,
+    money,
 };
 
 pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<Value, Refusal> {
@@ -47,8 +47,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
         });
         event.insert("original_event_data".into(), original);
     }
-    let asked = route::consent_of(who, "limited_data_use") == Some(true);
-    if to.limited == Limited::Always || to.limited == Limited::WhenAsked && asked {
+    if to.limited.holds(who) {
         // 0 and 0: Meta finds country and state by the IP address.
         event.insert("data_processing_options".into(), json!(["LDU"]));
         event.insert("data_processing_options_country".into(), json!(0));

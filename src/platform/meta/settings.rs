@@ -10,6 +10,7 @@ use crate::{
     platform::{
         Resolve,
         keys::{self, Parsed},
+        limited::Limited,
         names::Names,
     },
     secret::Secret,
@@ -36,15 +37,6 @@ pub struct Settings {
     pub(super) order_as_click: bool,
     pub(super) batch: usize,
     pub(super) batch_wait: Duration,
-}
-
-/// When events are marked for limited data use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limited {
-    Always,
-    /// Where `who.consent.limited_data_use` is granted.
-    WhenAsked,
-    Never,
 }
 
 const KEYS: [&str; 16] = [
@@ -81,12 +73,11 @@ const SOURCES: [&str; 9] = ["website", "app", "email", "phone_call", "chat", "ph
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let limited = [("always", Limited::Always), ("consent", Limited::WhenAsked), ("never", Limited::Never)];
         Ok(Self {
             dataset: keys::digits(table, "dataset", "1234567890123456")?,
             access_token: keys::secret_key(table, "access_token", resolve)?,
             app_secret: table.contains_key("app_secret").then(|| keys::secret_key(table, "app_secret", resolve)).transpose()?,
-            version: version(table)?,
+            version: keys::version(table, "v26.0")?,
             base_url: keys::base_url(table, "base_url", "https://graph.facebook.com")?,
             names: Names::parse(table, "names", &NAMES)?,
             action_source: keys::choice(table, "action_source", "website", &SOURCES.map(|source| (source, source)))?,
@@ -96,7 +87,7 @@ impl Settings {
             refunds: keys::choice(table, "refunds", false, &[("none", false), ("event", true)])?,
             resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
             hash_external_id: keys::choice(table, "external_id", true, &[("hash", true), ("plain", false)])?,
-            limited: keys::choice(table, "limited_data_use", Limited::WhenAsked, &limited)?,
+            limited: Limited::parse(table)?,
             order_as_click: keys::choice(table, "fbc_without_click_time", true, &[("order_time", true), ("leave_out", false)])?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
             batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
@@ -111,15 +102,5 @@ impl Settings {
     pub(super) fn proof(&self) -> Option<String> {
         let secret = self.app_secret.as_ref()?;
         Some(hex::encode(hmac("sha256", secret.reveal(), self.access_token.reveal().as_bytes())?))
-    }
-}
-
-fn version(table: &Table) -> Parsed<String> {
-    let version = keys::text(table, "version")?.unwrap_or("v26.0");
-    let parts = version.strip_prefix('v').and_then(|rest| rest.split_once('.'));
-    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    match parts {
-        Some((major, minor)) if number(major) && number(minor) => Ok(version.to_owned()),
-        _ => keys::wrong("version", "a version of the Graph API is expected: \"v26.0\""),
     }
 }

@@ -4,13 +4,17 @@ use toml::{Table, Value};
 
 use crate::{platform::SettingError, words::hint};
 
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 10] = [
     ("voluum", include_str!("presets/voluum.toml")),
     ("redtrack", include_str!("presets/redtrack.toml")),
     ("binom", include_str!("presets/binom.toml")),
     ("keitaro", include_str!("presets/keitaro.toml")),
     ("cake", include_str!("presets/cake.toml")),
     ("affise", include_str!("presets/affise.toml")),
+    ("everflow", include_str!("presets/everflow.toml")),
+    ("tune", include_str!("presets/tune.toml")),
+    ("taboola", include_str!("presets/taboola.toml")),
+    ("outbrain", include_str!("presets/outbrain.toml")),
 ];
 
 /// The destination's keys over its preset's. `[[domain]]` and the like in a preset's URL are filled from keys of that name.
