@@ -107,7 +107,7 @@ impl Adapter for Settings {
 
     /// The sandbox takes conversions and attributes none.
     fn test_mode(&mut self) -> Result<(), SettingError> {
-        self.to_sandbox()
+        self.use_sandbox()
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {

@@ -107,7 +107,7 @@ impl Settings {
     }
 
     /// The sandbox, where those are not set to something else; it has credentials of its own.
-    pub(super) fn to_sandbox(&mut self) -> Parsed<()> {
+    pub(super) fn use_sandbox(&mut self) -> Parsed<()> {
         let Api::Offline(offline) = &mut self.api else {
             return keys::wrong("mode", "the Conversions API has no test mode; use \"shadow\" to build requests and send nothing");
         };
