@@ -260,7 +260,7 @@ fn golden_examples_parse() {
                 for (name, table) in file["destination"].as_table().expect("destinations") {
                     let mut table = table.as_table().expect("a table").clone();
                     let platform = table.remove("platform").expect("a platform");
-                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry"] {
+                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry", "per_hour"] {
                         table.remove(common);
                     }
                     Settings::parse(platform.as_str().expect("a text"), &table, &resolve)
