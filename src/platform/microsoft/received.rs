@@ -3,11 +3,11 @@
 //! | status, body | verdict |
 //! |---|---|
 //! | 200, `eventsReceived` | delivered; those that `details` names rejected, unless it is a warning |
-//! | 200, fewer received than that leaves | the others sent again one by one where repeats are dropped, else retried |
+//! | 200, fewer received than that leaves | the others sent again without them, in halves where none is named; retried where repeats are not dropped |
 //! | 400, `details` names places | those rejected, the others sent again without them |
 //! | 400, nothing named | split; alone: rejected |
 //! | 401, 403, 404 | halted: token, tag |
-//! | 429, 5xx, anything else | retry |
+//! | 429, 5xx | retry |
 //!
 //! From connectors (2026-05 to 2026-08), which read `details[].index` from 0. Unverified: 403, 404, 429 and 5xx; whether `eventsReceived`
 //! counts what was refused, so that neither is held against the others.
