@@ -21,6 +21,7 @@ pub mod cj;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
+pub mod microsoft;
 pub mod pinterest;
 pub mod rakuten;
 pub mod snapchat;
@@ -92,6 +93,8 @@ platforms! {
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
+    /// Microsoft Advertising: offline conversions, or the UET Conversions API.
+    Microsoft = "microsoft", microsoft::Settings;
     /// TikTok Events API.
     TikTok = "tiktok", tiktok::Settings;
     /// Snapchat Conversions API.

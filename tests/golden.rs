@@ -260,7 +260,7 @@ fn golden_examples_parse() {
                 for (name, table) in file["destination"].as_table().expect("destinations") {
                     let mut table = table.as_table().expect("a table").clone();
                     let platform = table.remove("platform").expect("a platform");
-                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry"] {
+                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry", "per_hour"] {
                         table.remove(common);
                     }
                     Settings::parse(platform.as_str().expect("a text"), &table, &resolve)
@@ -340,6 +340,30 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
         ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+        ("microsoft", "account = 1\ncustomer = 2", "goals", "offline conversion goals"),
+        ("microsoft", "goals = { purchase = 'Sale', refund = 'Back' }", "goals.refund", "leave it out"),
+        ("microsoft", "account = 'X000ABCD'\ngoals = { purchase = 'Sale' }", "account", "digits"),
+        ("microsoft", "account = 1\ncustomer = 2\ngoals = { purchase = 'Sale' }", "developer_token", "{ credential ="),
+        ("microsoft", "account = 1\ncustomer = 2\ngoals = { purchase = 'Sale' }\ndeveloper_token = 't'", "oauth", "it is missing"),
+        (
+            "microsoft",
+            &format!("account = 1\ncustomer = 2\ngoals = {{ purchase = 'Sale' }}\ndeveloper_token = 't'\n{oauth}\nuser_data = 'always'"),
+            "user_data",
+            "without_click",
+        ),
+        (
+            "microsoft",
+            &format!("account = 1\ncustomer = 2\ngoals = {{ purchase = 'Sale' }}\ndeveloper_token = 't'\n{oauth}\nmax_age = '91d'"),
+            "max_age",
+            "at most 90d",
+        ),
+        ("microsoft", "tag = 7\naccess_token = 't'", "access_token", "set that"),
+        ("microsoft", "api = 'capi'\ngoals = { purchase = 'Sale' }", "goals", "only api = \"offline\""),
+        ("microsoft", "api = 'uet'", "api", "offline, capi"),
+        ("microsoft", "api = 'capi'\naccess_token = 't'", "tag", "it is missing"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nnames = { refund = 'Back' }", "names.refund", "takes no refunds"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nmax_age = '8d'", "max_age", "at most 7d"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nuser_dat = 'send'", "user_dat", "unknown key"),
         ("tiktok", "access_token = 't'", "event_source_id", "it is missing"),
         ("tiktok", "event_source_id = 'a/b'\naccess_token = 't'", "event_source_id", "letters, digits"),
         ("tiktok", "event_source_id = 'C4'", "access_token", "{ credential ="),

@@ -4,6 +4,7 @@
 mod affiliates;
 mod backlog;
 mod crash;
+mod microsoft;
 mod operate;
 mod platforms;
 mod refunds;
