@@ -3,8 +3,9 @@
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
 //! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
-//! times, `limited` knows who asked for limited data use.
+//! times, `limited` knows who asked for limited data use, `device` what an app tells of a phone.
 
+pub mod device;
 pub mod form;
 pub mod goods;
 mod keys;
@@ -16,6 +17,7 @@ pub mod times;
 
 pub mod postback;
 
+pub mod appsflyer;
 pub mod awin;
 pub mod cj;
 pub mod google_data_manager;
@@ -104,6 +106,8 @@ platforms! {
     Cj = "cj", cj::Settings;
     /// Rakuten Advertising.
     Rakuten = "rakuten", rakuten::Settings;
+    /// AppsFlyer server-to-server events.
+    AppsFlyer = "appsflyer", appsflyer::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

@@ -384,6 +384,13 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("rakuten", "merchant = 'shop'", "merchant", "digits"),
         ("rakuten", "merchant = 1\namounts = 'cent'", "amounts", "did you mean cents"),
         ("rakuten", "merchant = 1\nkey = 's'", "key", "unknown key"),
+        ("appsflyer", "s2s_key = 'k'", "apps", "apps = { ios ="),
+        ("appsflyer", "apps = { ios = 123456789 }\ns2s_key = 'k'", "apps.ios", "id123456789"),
+        ("appsflyer", "apps = { android = '123456789' }\ns2s_key = 'k'", "apps.android", "com.example.shop"),
+        ("appsflyer", "apps = { androd = 'a' }\ns2s_key = 'k'", "apps.androd", "did you mean android"),
+        ("appsflyer", "apps = { android = 'a/b' }\ns2s_key = 'k'", "apps.android", "letters, digits"),
+        ("appsflyer", "apps = { android = 'a' }", "s2s_key", "{ credential ="),
+        ("appsflyer", "apps = { android = 'a' }\ns2s_key = 'k'\nrefunds = 'event'", "refunds", "negative, none"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);
