@@ -17,6 +17,7 @@ pub mod times;
 
 pub mod postback;
 
+pub mod adjust;
 pub mod appsflyer;
 pub mod awin;
 pub mod cj;
@@ -108,6 +109,8 @@ platforms! {
     Rakuten = "rakuten", rakuten::Settings;
     /// AppsFlyer server-to-server events.
     AppsFlyer = "appsflyer", appsflyer::Settings;
+    /// Adjust server-to-server events.
+    Adjust = "adjust", adjust::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.
@@ -127,6 +130,13 @@ pub trait Adapter: Send + Sync {
 
     /// One verdict per delivery of the batch, in its order. The status is not the verdict: read the body where it has one.
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome>;
+
+    /// Whether an answer says for certain that nothing was recorded, so that a retry counts nothing twice even where repeats are counted.
+    /// 429, and 503 that names a time, always say so.
+    fn refused(&self, reply: &Reply) -> bool {
+        let _ = reply;
+        false
+    }
 
     /// The value that the platform usually wants; `value = ".."` says otherwise.
     fn basis(&self) -> Basis {

@@ -391,6 +391,11 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("appsflyer", "apps = { android = 'a/b' }\ns2s_key = 'k'", "apps.android", "letters, digits"),
         ("appsflyer", "apps = { android = 'a' }", "s2s_key", "{ credential ="),
         ("appsflyer", "apps = { android = 'a' }\ns2s_key = 'k'\nrefunds = 'event'", "refunds", "negative, none"),
+        ("adjust", "events = { purchase = 'f0ob4r' }", "app_token", "it is missing"),
+        ("adjust", "app_token = 'a'", "events", "events = { purchase = \"f0ob4r\" }"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'a purchase' }", "events.purchase", "letters and digits"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\nrefunds = 'negative'", "events", "refund ="),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\ntoken = 7", "token", "a secret is"),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

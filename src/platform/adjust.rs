@@ -1,0 +1,100 @@
+//! Adjust: events of a shop's app that happen on its server, for phones that the app's SDK has told of.
+//!
+//! Source: dev.adjust.com s2s-api and s2s-api/events, help.adjust.com s2s-api-reference (2026); PostHog's and RudderStack's connectors (2026).
+//! Method: POST, a form, one event; a bearer token where S2S Security is on.   Money: decimal text, major units.
+//! Dedup: none (an event may be set to be unique for a phone): at most once.   Success: 200 with an OK.
+//! Refunds: unverified: negative revenue; hence an event without revenue of a token of its own, and negative as a setting.
+//! Time: an event before the install is refused alone. Unverified: how old one may be (28 days are said); it would be refused alone too.
+//! Not a preset of `postback`: the reason within the answer tells app, event and phone apart, and unknown phones are tried again.
+//! Not covered: `partner_params`, hashed ids, sharing options of third parties (calls of their own), conversion values in the answer.
+
+mod answer;
+mod event;
+mod settings;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use settings::Refunds;
+pub use settings::Settings;
+
+use super::{Adapter, Refusal, SettingError, keys};
+use crate::{
+    delivery::{Delivery, Facts, RefundShape, Resend},
+    event::Kind,
+    outcome::{Outcome, Reply},
+    request::Request,
+};
+
+impl Adapter for Settings {
+    fn facts(&self) -> Facts {
+        let refund = match self.refunds {
+            Refunds::Event => RefundShape::Event,
+            Refunds::Negative => RefundShape::Negative,
+            Refunds::None => RefundShape::None,
+        };
+        Facts { refund, resend: if self.resend { Resend::Safe } else { Resend::Never }, ..Facts::PLAIN }
+    }
+
+    fn name_of(&self, kind: Kind) -> Option<String> {
+        self.events.of(kind).map(str::to_owned)
+    }
+
+    fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
+        match batch {
+            [delivery] => event::request(self, delivery, now),
+            _ => Err(Refusal::dead("one event a request")),
+        }
+    }
+
+    fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
+        batch.iter().map(|delivery| answer::outcome(self, delivery, reply, now)).collect()
+    }
+
+    fn refused(&self, reply: &Reply) -> bool {
+        answer::refused(reply)
+    }
+
+    /// Adjust's sandbox, whose events stand apart.
+    fn test_mode(&mut self) -> Result<(), SettingError> {
+        self.sandbox = true;
+        Ok(())
+    }
+
+    fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
+        let none = kinds.contains(&Kind::Refund) && self.refunds == Refunds::None;
+        let none = none.then(|| "refunds are not told: make an event for them in Adjust, and set events = { refund = \"TOKEN\" }".to_owned());
+        keys::clear_warning(&self.base_url).into_iter().chain(none).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(more: &str) -> Settings {
+        let table = format!("app_token = 'a'\n{more}").parse().expect("TOML");
+        Settings::parse(&table, &|_| Err("no secrets here".into())).expect("settings")
+    }
+
+    #[test]
+    fn refunds_are_told_where_they_have_an_event() {
+        let shape = |more: &str| settings(more).facts().refund;
+        assert_eq!(shape("events = { purchase = 'x' }"), RefundShape::None);
+        assert_eq!(shape("events = { purchase = 'x', refund = 'y' }"), RefundShape::Event);
+        assert_eq!(shape("events = { purchase = 'x', refund = 'y' }\nrefunds = 'none'"), RefundShape::None);
+        let warned = |more: &str| settings(more).warnings(&BTreeSet::from([Kind::Refund]), Timestamp::UNIX_EPOCH).join("; ");
+        assert!(warned("events = { purchase = 'x' }").contains("refund = \"TOKEN\""));
+        assert_eq!(warned("events = { purchase = 'x', refund = 'y' }"), "");
+    }
+
+    #[test]
+    fn only_words_of_adjusts_own_say_that_nothing_was_recorded() {
+        let refused = |status, body: &str| {
+            settings("events = { purchase = 'x' }").refused(&Reply { status, headers: Vec::new(), body: body.into(), cut: false })
+        };
+        assert!(refused(404, r#"{"error": "Event request failed (Device not found)"}"#));
+        assert!(!refused(404, "not found") && !refused(500, r#"{"error": "Event request failed (Internal error)"}"#) && !refused(200, "{}"));
+    }
+}
