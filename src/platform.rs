@@ -26,6 +26,7 @@ pub mod impact;
 pub mod meta;
 pub mod pinterest;
 pub mod rakuten;
+pub mod singular;
 pub mod snapchat;
 pub mod tiktok;
 
@@ -111,6 +112,8 @@ platforms! {
     AppsFlyer = "appsflyer", appsflyer::Settings;
     /// Adjust server-to-server events.
     Adjust = "adjust", adjust::Settings;
+    /// Singular server-to-server events.
+    Singular = "singular", singular::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.

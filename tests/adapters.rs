@@ -72,6 +72,8 @@ const WHO: &[&str] = &[
     "appsflyer_id",
     "adid",
     "web_uuid",
+    "sdid",
+    "asid",
     "platform",
     "os_version",
     "att",
@@ -162,7 +164,7 @@ fn adapters_tell_the_dedupe_id() {
             .map(|key| (key.to_owned(), if key == "email" { json!("user@example.com") } else { json!("1001_1403695822_a430") }))
             .collect();
     who.insert("landed_at".into(), json!("2026-02-27T10:00:00Z"));
-    for (key, value) in [("platform", "android"), ("ip", "203.0.113.7"), ("appsflyer_id", "1415211453000-6513894"), ("adid", "a1")] {
+    for (key, value) in [("platform", "android"), ("ip", "203.0.113.7"), ("appsflyer_id", "1415211453000-6513894"), ("adid", "a1"), ("sdid", "s1")] {
         who.insert(key.into(), json!(value));
     }
     let payload = json!({"value": "12.50", "currency": "EUR", "who": who, "more": {}}).to_string();

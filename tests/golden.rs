@@ -396,6 +396,16 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("adjust", "app_token = 'a'\nevents = { purchase = 'a purchase' }", "events.purchase", "letters and digits"),
         ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\nrefunds = 'negative'", "events", "refund ="),
         ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\ntoken = 7", "token", "a secret is"),
+        ("singular", "sdk_key = 'k'", "apps", "com.example.shop"),
+        ("singular", "apps = { ios = 'a' }", "sdk_key", "{ credential ="),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nversion = 'v3'", "version", "v1, v2"),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'käufer' }", "names.lead", "32 ASCII"),
+        (
+            "singular",
+            "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'a_name_that_is_longer_than_32_characters' }",
+            "names.lead",
+            "these are 40",
+        ),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

@@ -4,6 +4,7 @@
 mod affiliates;
 mod backlog;
 mod crash;
+mod mobile;
 mod operate;
 mod platforms;
 mod refunds;
