@@ -19,12 +19,12 @@ use jiff::Timestamp;
 use settings::Refunds;
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
     outcome::{Outcome, Reply},
-    request::Request,
+    request::{Method, Request},
 };
 
 impl Adapter for Settings {
@@ -49,7 +49,7 @@ impl Adapter for Settings {
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
-        batch.iter().map(|delivery| answer::outcome(self, delivery, reply, now)).collect()
+        batch.iter().map(|delivery| answer::outcome(self, delivery.event.kind, delivery.attempt, reply, now)).collect()
     }
 
     fn refused(&self, reply: &Reply) -> bool {
@@ -66,6 +66,33 @@ impl Adapter for Settings {
         let none = kinds.contains(&Kind::Refund) && self.refunds == Refunds::None;
         let none = none.then(|| "refunds are not told: make an event for them in Adjust, and set events = { refund = \"TOKEN\" }".to_owned());
         keys::clear_warning(&self.base_url).into_iter().chain(none).collect()
+    }
+
+    /// An event of no phone in the sandbox, which cannot be recorded. Unverified: that tokens are looked at before the phone; where they are
+    /// not, a wrong one passes here and halts the destination with the first event.
+    fn probe(&self, _: Timestamp) -> Option<Request> {
+        let (_, event) = self.events.iter().next()?;
+        let mut form = Pairs::default();
+        form.put("s2s", "1").put("app_token", &self.app_token).put("event_token", event).put("environment", "sandbox");
+        Some(self.post(&form))
+    }
+
+    fn probed(&self, reply: &Reply) -> Result<(), String> {
+        let kind = self.events.iter().next().map_or(Kind::Purchase, |(kind, _)| kind);
+        match answer::outcome(self, kind, 1, reply, Timestamp::UNIX_EPOCH) {
+            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Settings {
+    fn post(&self, form: &Pairs) -> Request {
+        let request = form.form(Method::Post, &format!("{}/event", self.base_url));
+        match &self.token {
+            Some(token) => request.with("Authorization", format!("Bearer {}", token.reveal())),
+            None => request,
+        }
     }
 }
 
@@ -96,5 +123,19 @@ mod tests {
         };
         assert!(refused(404, r#"{"error": "Event request failed (Device not found)"}"#));
         assert!(!refused(404, "not found") && !refused(500, r#"{"error": "Event request failed (Internal error)"}"#) && !refused(200, "{}"));
+    }
+    #[test]
+    fn a_probe_is_of_nobody_and_tells_wrong_tokens() {
+        let to = settings("events = { purchase = 'x' }");
+        let body = to.probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());
+        assert_eq!(body.as_deref(), Some("s2s=1&app_token=a&event_token=x&environment=sandbox"));
+        let probed = |status, why: &str| {
+            let body = format!(r#"{{"error": "Event request failed ({why})"}}"#).into();
+            to.probed(&Reply { status, headers: Vec::new(), body, cut: false })
+        };
+        assert_eq!([(404, "Device not found"), (400, "Bad event state")].map(|(status, why)| probed(status, why).is_ok()), [true, true]);
+        assert!(probed(400, "Invalid event token").is_err_and(|why| why.contains("events.purchase")));
+        assert!(probed(404, "App token not found").is_err_and(|why| why.contains("app_token")));
+        assert!(probed(401, "Failed to authorize request").is_err_and(|why| why.contains("set token")));
     }
 }

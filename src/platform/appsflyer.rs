@@ -60,7 +60,7 @@ impl Adapter for Settings {
     /// An event without its mandatory field, of which nothing can be recorded. Unverified: that the key is looked at before the body; where
     /// it is not, a bad key passes here and halts the destination with the first event.
     fn probe(&self, _: Timestamp) -> Option<Request> {
-        Some(self.post(self.apps.any(), &json!({ "eventName": "postbackd_check", "eventValue": "" })))
+        Some(self.post(self.apps.any().1, &json!({ "eventName": "postbackd_check", "eventValue": "" })))
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {

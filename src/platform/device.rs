@@ -54,6 +54,11 @@ pub fn opaque(who: &Object, key: &str) -> Option<String> {
     text(who, key)
 }
 
+/// The buyer as the shop's app calls them too; an address is none, since it would stand in clear.
+pub fn customer(who: &Object) -> Option<String> {
+    text(who, "external_id").filter(|id| !id.contains('@'))
+}
+
 /// The phone's IPv4 address: these partners take no other.
 pub fn ipv4(who: &Object) -> Option<String> {
     let of = |text: &String| match text.parse().ok()? {
@@ -119,8 +124,11 @@ impl Apps {
     }
 
     /// One of them.
-    pub fn any(&self) -> &str {
-        self.ios.as_deref().or(self.android.as_deref()).unwrap_or_default()
+    pub fn any(&self) -> (System, &str) {
+        match &self.ios {
+            Some(app) => (System::Ios, app),
+            None => (System::Android, self.android.as_deref().unwrap_or_default()),
+        }
     }
 
     /// The app that a delivery is about: a refund's is the one in which its purchase was told; the only one that there is; else that of the
@@ -174,6 +182,12 @@ mod tests {
     fn ids_have_their_letters_and_nobodys_is_none() {
         let phone = who(json!({"idfa": "00000000-0000-0000-0000-000000000000", "idfv": " 95c9bd22-4a4c-41c8-9548-ed07c5c8c145"}));
         assert_eq!((upper(&phone, "idfa"), upper(&phone, "idfv").as_deref()), (None, Some("95C9BD22-4A4C-41C8-9548-ED07C5C8C145")));
+    }
+
+    #[test]
+    fn customers_are_not_told_by_their_address() {
+        assert_eq!(customer(&who(json!({"external_id": 77}))).as_deref(), Some("77"));
+        assert_eq!(customer(&who(json!({"external_id": "john.doe@example.com"}))), None);
     }
 
     #[test]

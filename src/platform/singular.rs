@@ -21,12 +21,12 @@ use jiff::Timestamp;
 pub use settings::Settings;
 use settings::{Refunds, Version};
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
     outcome::{Outcome, Reply},
-    request::Request,
+    request::{Method, Request},
 };
 
 impl Adapter for Settings {
@@ -72,6 +72,28 @@ impl Adapter for Settings {
             (self.version == Version::V1).then(|| "version \"v1\" works for accounts made before 2026-07-15 alone; \"v2\" wants who.sdid".to_owned());
         keys::clear_warning(&self.base_url).into_iter().chain(old).collect()
     }
+
+    /// An app without an event and a phone, of which nothing can be queued. Unverified: that the key is looked at before what is missing; where
+    /// it is not, a wrong one passes here and halts the destination with the first event.
+    fn probe(&self, _: Timestamp) -> Option<Request> {
+        let (system, app) = self.apps.any();
+        let mut form = Pairs::default();
+        form.put("a", self.sdk_key.reveal()).put("p", event::name_of(system)).put("i", app);
+        Some(self.send(&form))
+    }
+
+    fn probed(&self, reply: &Reply) -> Result<(), String> {
+        answer::of_probe(self, reply).map_or(Ok(()), Err)
+    }
+}
+
+impl Settings {
+    fn send(&self, form: &Pairs) -> Request {
+        match self.version {
+            Version::V1 => form.get(&format!("{}/api/v1/evt", self.base_url)),
+            Version::V2 => form.form(Method::Post, &format!("{}/api/v2/evt", self.base_url)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,5 +125,17 @@ mod tests {
         let warned = |more: &str| settings(more).warnings(&BTreeSet::new(), Timestamp::UNIX_EPOCH).join("; ");
         assert_eq!(warned(""), "");
         assert!(warned("version = 'v1'").contains("2026-07-15"));
+    }
+    #[test]
+    fn a_probe_holds_no_event_and_tells_wrong_keys() {
+        let body = settings("").probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());
+        assert_eq!(body.as_deref(), Some("a=key&p=iOS&i=com.example.shop"));
+        let probed = |status, reason: &str| {
+            let body = format!(r#"{{"status": "error", "reason": "{reason}"}}"#).into();
+            settings("").probed(&Reply { status, headers: Vec::new(), body, cut: false })
+        };
+        assert_eq!([probed(200, "missing argument: n"), probed(200, "no device ID supplied")], [Ok(()), Ok(())]);
+        assert!(probed(200, "Invalid SDK key").is_err_and(|why| why.contains("into K")));
+        assert!(probed(403, "").is_err());
     }
 }

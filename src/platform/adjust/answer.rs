@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::settings::Settings;
 use crate::{
-    delivery::Delivery,
+    event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
 
@@ -45,7 +45,8 @@ fn taken(reply: &Reply) -> bool {
     text.trim().trim_matches('"').eq_ignore_ascii_case("ok") || reply.json().is_some_and(|body| body.is_object() && body.get("error").is_none())
 }
 
-pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Timestamp) -> Outcome {
+/// Of an event of `kind`, sent for the `attempt`th time.
+pub(super) fn outcome(to: &Settings, kind: Kind, attempt: u32, reply: &Reply, now: Timestamp) -> Outcome {
     let why = error(reply);
     let says = |word: &str| why.as_ref().is_some_and(|why| why.to_ascii_lowercase().contains(word));
     let words = || format!("HTTP {}: {}", reply.status, quote(why.as_deref().unwrap_or("no reason given")));
@@ -55,13 +56,12 @@ pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Ti
         400 if says("earlier unique event") => Outcome::Delivered { answer: None, note: Some("duplicate: the event is a unique one there".into()) },
         400 if says("app token") => Outcome::halted(words(), format!("correct app_token (it is {}), and resume", to.app_token)),
         400 | 403 if says("event token") => {
-            let kind = delivery.event.kind;
             let kind = if kind.takes_back() { "refund" } else { kind.as_str() };
             Outcome::halted(words(), format!("correct events.{kind}, or allow that event in Adjust; reload and resume"))
         }
         403 if says("tracking disabled") => Outcome::Rejected { why: words() },
         403 if says("inactive") => Outcome::halted(words(), "activate the app in Adjust, or correct app_token; resume"),
-        404 if says("device not found") => match wait(delivery.attempt) {
+        404 if says("device not found") => match wait(attempt) {
             Some(after) => Outcome::Retry { why: words(), after: Some(after), throttled: false },
             None => Outcome::Rejected { why: words() },
         },

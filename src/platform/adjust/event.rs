@@ -10,7 +10,7 @@ use crate::{
     delivery::Delivery,
     event::{Kind, Object},
     money,
-    request::{Method, Request},
+    request::Request,
 };
 
 /// Parameters, keys of `who`, how they are written: "Device IDs" of the events page. Adjust takes all that are known.
@@ -58,11 +58,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     form.put("callback_params", callback(delivery, amount).to_string());
     // Unverified: that it is looked at in events of servers; the SDK has it.
     form.put("deduplication_id", &delivery.event_id);
-    let request = form.form(Method::Post, &format!("{}/event", to.base_url));
-    Ok(match &to.token {
-        Some(token) => request.with("Authorization", format!("Bearer {}", token.reveal())),
-        None => request,
-    })
+    Ok(to.post(&form))
 }
 
 /// What it is worth, or what it takes back, and the currency.

@@ -49,7 +49,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     let bundle = if system == System::Ios { to.ios_bundle.as_deref() } else { Some(app) };
     let texts = [
         ("bundleIdentifier", bundle.map(str::to_owned)),
-        ("customer_user_id", person::text(who, "external_id")),
+        ("customer_user_id", device::customer(who)),
         ("ip", device::ipv4(who)),
         ("os", person::text(who, "os_version")),
         ("ua", person::text(who, "user_agent")),

@@ -10,8 +10,7 @@
 //! | 401, 403, 404, 3xx | halted |
 //! | 429, 5xx | retry |
 //!
-//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words;
-//! unverified: how a wrong key is called. What has an error is not queued; what has no answer of Singular's may be.
+//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words. What has an error is not queued; what has no answer of Singular's may be.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -49,10 +48,22 @@ fn words(reason: &str) -> String {
     if reason.is_empty() { "an error without a reason".to_owned() } else { quote(reason) }
 }
 
+/// Unverified: how a wrong key is called.
+fn of_key(lower: &str) -> bool {
+    ["sdk key", "sdkkey", "api key", "apikey", "unauthorized", "forbidden"].iter().any(|word| lower.contains(word))
+}
+
+/// What the answer to a request without an event says of the key; `None`: nothing bad.
+pub(super) fn of_probe(to: &Settings, reply: &Reply) -> Option<String> {
+    let (_, reason) = said(reply);
+    (matches!(reply.status, 401 | 403) || of_key(&reason.to_ascii_lowercase()))
+        .then(|| format!("HTTP {}: {}; {}", reply.status, words(&reason), renew(to)))
+}
+
 fn error(to: &Settings, reason: &str) -> Outcome {
     let why = words(reason);
     let lower = reason.to_ascii_lowercase();
-    let key = ["sdk key", "sdkkey", "api key", "apikey", "unauthorized", "forbidden"].iter().any(|word| lower.contains(word));
+    let key = of_key(&lower);
     let missing = lower.split_once("missing argument:").map(|(_, name)| name.trim());
     if key || missing.is_some_and(|name| matches!(name, "a" | "i")) {
         return Outcome::halted(why, renew(to));

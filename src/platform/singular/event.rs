@@ -16,7 +16,7 @@ use crate::{
     delivery::Delivery,
     event::{Kind, Object},
     money,
-    request::{Method, Request},
+    request::Request,
     route,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     let who = &delivery.who;
     let (system, app) = to.apps.of(delivery)?;
     let mut form = Pairs::default();
-    form.put("a", to.sdk_key.reveal()).put("p", if system == System::Ios { "iOS" } else { "Android" });
+    form.put("a", to.sdk_key.reveal()).put("p", name_of(system));
     form.put("i", app).put("n", name);
     phone(to.version, system, who, &mut form)?;
     // Either this or use_ip, which would take the server's own address; the country alone does not replace it.
@@ -51,14 +51,20 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     if let [goods::Item { id: Some(id), .. }] = &goods::items(delivery)[..] {
         form.put("purchase_product_id", id);
     }
-    form.put_some("custom_user_id", person::text(who, "external_id"));
+    form.put_some("custom_user_id", device::customer(who));
     form.put("e", attributes(delivery, of_order, amount));
     if let Some(limit) = limit(to, who) {
         form.put("data_sharing_options", json!({ "limit_data_sharing": limit }).to_string());
     }
-    let path = if to.version == Version::V2 { "/api/v2/evt" } else { "/api/v1/evt" };
-    let url = format!("{}{path}", to.base_url);
-    Ok(if to.version == Version::V2 { form.form(Method::Post, &url) } else { form.get(&url) })
+    Ok(to.send(&form))
+}
+
+/// `p`.
+pub(super) fn name_of(system: System) -> &'static str {
+    match system {
+        System::Ios => "iOS",
+        System::Android => "Android",
+    }
 }
 
 /// By what the phone is found.
