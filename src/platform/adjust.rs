@@ -41,6 +41,11 @@ impl Adapter for Settings {
         self.events.of(kind).map(str::to_owned)
     }
 
+    /// Negative revenue adds up, whatever is said of sales.
+    fn resend(&self, kind: Kind) -> Resend {
+        if kind.takes_back() && self.refunds == Refunds::Negative { Resend::Never } else { self.facts().resend }
+    }
+
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
         match batch {
             [delivery] => event::request(self, delivery, now),
@@ -114,6 +119,17 @@ mod tests {
         let warned = |more: &str| settings(more).warnings(&BTreeSet::from([Kind::Refund]), Timestamp::UNIX_EPOCH).join("; ");
         assert!(warned("events = { purchase = 'x' }").contains("refund = \"TOKEN\""));
         assert_eq!(warned("events = { purchase = 'x', refund = 'y' }"), "");
+    }
+
+    #[test]
+    fn negative_revenue_is_never_sent_twice() {
+        let resend = |more: &str| {
+            let to = settings(&format!("events = {{ purchase = 'x', refund = 'y' }}\n{more}"));
+            [Kind::Purchase, Kind::Refund, Kind::Retract].map(|kind| to.resend(kind))
+        };
+        assert_eq!(resend(""), [Resend::Never; 3]);
+        assert_eq!(resend("resend = 'safe'"), [Resend::Safe; 3]);
+        assert_eq!(resend("resend = 'safe'\nrefunds = 'negative'"), [Resend::Safe, Resend::Never, Resend::Never]);
     }
 
     #[test]
