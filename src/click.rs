@@ -49,7 +49,8 @@ pub const IN_URLS: [&str; 38] = [
 ];
 
 /// Ids that tie an install to a device.
-pub const OF_DEVICES: [&str; 7] = ["idfa", "gaid", "idfv", "android_id", "appsflyer_id", "adid", "singular_id"];
+pub const OF_DEVICES: [&str; 12] =
+    ["idfa", "gaid", "idfv", "android_id", "appsflyer_id", "adid", "singular_id", "sdid", "asid", "oaid", "fire_adid", "web_uuid"];
 
 /// All of them.
 pub fn known<'a>() -> impl Iterator<Item = &'a str> {

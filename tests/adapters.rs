@@ -68,6 +68,18 @@ const WHO: &[&str] = &[
     "cjevent",
     "ranSiteID",
     "idfa",
+    "idfv",
+    "gaid",
+    "android_id",
+    "appsflyer_id",
+    "adid",
+    "web_uuid",
+    "sdid",
+    "asid",
+    "platform",
+    "os_version",
+    "att",
+    "tracking_enabled",
     "consent",
 ];
 const MORE: &[&str] = &["items", "tax", "shipping", "discount", "coupon", "new_customer", "custom", "commission_group"];
@@ -154,6 +166,9 @@ fn adapters_tell_the_dedupe_id() {
             .map(|key| (key.to_owned(), if key == "email" { json!("user@example.com") } else { json!("1001_1403695822_a430") }))
             .collect();
     who.insert("landed_at".into(), json!("2026-02-27T10:00:00Z"));
+    for (key, value) in [("platform", "android"), ("ip", "203.0.113.7"), ("appsflyer_id", "1415211453000-6513894"), ("adid", "a1"), ("sdid", "s1")] {
+        who.insert(key.into(), json!(value));
+    }
     let payload = json!({"value": "12.50", "currency": "EUR", "who": who, "more": {}}).to_string();
     let mut told = std::collections::BTreeSet::new();
     for settings in all() {

@@ -408,6 +408,28 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("rakuten", "merchant = 'shop'", "merchant", "digits"),
         ("rakuten", "merchant = 1\namounts = 'cent'", "amounts", "did you mean cents"),
         ("rakuten", "merchant = 1\nkey = 's'", "key", "unknown key"),
+        ("appsflyer", "s2s_key = 'k'", "apps", "apps = { ios ="),
+        ("appsflyer", "apps = { ios = 123456789 }\ns2s_key = 'k'", "apps.ios", "id123456789"),
+        ("appsflyer", "apps = { android = '123456789' }\ns2s_key = 'k'", "apps.android", "com.example.shop"),
+        ("appsflyer", "apps = { androd = 'a' }\ns2s_key = 'k'", "apps.androd", "did you mean android"),
+        ("appsflyer", "apps = { android = 'a/b' }\ns2s_key = 'k'", "apps.android", "letters, digits"),
+        ("appsflyer", "apps = { android = 'a' }", "s2s_key", "{ credential ="),
+        ("appsflyer", "apps = { android = 'a' }\ns2s_key = 'k'\nrefunds = 'event'", "refunds", "negative, none"),
+        ("adjust", "events = { purchase = 'f0ob4r' }", "app_token", "it is missing"),
+        ("adjust", "app_token = 'a'", "events", "events = { purchase = \"f0ob4r\" }"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'a purchase' }", "events.purchase", "letters and digits"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\nrefunds = 'negative'", "events", "refund ="),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\ntoken = 7", "token", "a secret is"),
+        ("singular", "sdk_key = 'k'", "apps", "com.example.shop"),
+        ("singular", "apps = { ios = 'a' }", "sdk_key", "{ credential ="),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nversion = 'v3'", "version", "v1, v2"),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'käufer' }", "names.lead", "32 ASCII"),
+        (
+            "singular",
+            "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'a_name_that_is_longer_than_32_characters' }",
+            "names.lead",
+            "these are 40",
+        ),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

@@ -5,6 +5,7 @@ mod affiliates;
 mod backlog;
 mod crash;
 mod microsoft;
+mod mobile;
 mod operate;
 mod platforms;
 mod refunds;
