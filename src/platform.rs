@@ -3,10 +3,11 @@
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
 //! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
-//! times, `limited` knows who asked for limited data use.
+//! times, `limited` knows who asked for limited data use, `google` what Google's APIs share.
 
 pub mod form;
 pub mod goods;
+pub mod google;
 mod keys;
 pub mod limited;
 pub mod lines;
@@ -18,6 +19,7 @@ pub mod postback;
 
 pub mod awin;
 pub mod cj;
+pub mod ga4;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
@@ -90,6 +92,8 @@ platforms! {
     Meta = "meta", meta::Settings;
     /// Google Data Manager API, for Google Ads.
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Google Analytics 4, Measurement Protocol.
+    Ga4 = "ga4", ga4::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
     /// TikTok Events API.
