@@ -20,6 +20,7 @@ pub mod postback;
 pub mod awin;
 pub mod cj;
 pub mod ga4;
+pub mod google_ads;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
@@ -92,6 +93,8 @@ platforms! {
     Meta = "meta", meta::Settings;
     /// Google Data Manager API, for Google Ads.
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Google Ads API, for accounts that may go on with it.
+    GoogleAds = "google_ads", google_ads::Settings;
     /// Google Analytics 4, Measurement Protocol.
     Ga4 = "ga4", ga4::Settings;
     /// Awin Conversion API and validation API.

@@ -1,11 +1,18 @@
-//! What Google's APIs share: consent, the one click id that counts, how young a click may be. Pure.
+//! What Google's APIs share: consent, match keys, the one click id that counts, how young a click may be, key files. Pure.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use super::person;
-use crate::{click, delivery::Delivery, event::Object, route};
+use crate::{
+    click,
+    delivery::Delivery,
+    event::Object,
+    grant::{Grant, Means},
+    route,
+};
 
 /// `ad_user_data` and `ad_personalization` of `who.consent`, under an API's names for them and its words for granted and denied; what
 /// nobody was asked is left out.
@@ -30,4 +37,19 @@ pub fn not_before(delivery: &Delivery, after_click: Duration) -> Option<(Timesta
     let clicked = click::time(&delivery.who).unwrap_or(delivery.said.at).min(delivery.said.at);
     let until = clicked.checked_add(SignedDuration::try_from(after_click).ok()?).ok()?;
     Some((until, format!("Google knows a click only after {}", crate::retry::words(after_click))))
+}
+
+/// E-mail addresses and phones hashed by Google's rules, each in an object of its own under an API's name for it.
+pub fn identifiers<'a>(who: &Object, email: &'a str, phone: &'a str) -> impl Iterator<Item = Value> + use<'a> {
+    let emails = person::hashes(who, "email", person::email_google).into_iter().map(move |hash| json!({ email: hash }));
+    let phones = person::hashes(who, "phone", person::phone_google).into_iter().map(move |hash| json!({ phone: hash }));
+    emails.chain(phones)
+}
+
+/// What `check` says of a key file that is none: only the first delivery would notice.
+pub fn key_file_warning(grant: &Grant) -> Option<String> {
+    let Means::ServiceAccount { key_file, .. } = &grant.means else { return None };
+    let key: Option<Value> = serde_json::from_str(key_file.reveal()).ok();
+    let good = key.is_some_and(|key| ["client_email", "private_key"].iter().all(|name| key[*name].is_string()));
+    (!good).then(|| format!("{} is not the JSON key file of a service account", key_file.name()))
 }

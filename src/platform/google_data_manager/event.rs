@@ -102,8 +102,7 @@ pub(super) fn click_ids(delivery: &Delivery) -> Object {
 
 /// E-mail addresses and phones hashed; an address only whole, its country and post code in clear.
 fn identifiers(who: &Object) -> Vec<Value> {
-    let emails = person::hashes(who, "email", person::email_google).into_iter().map(|hash| json!({ "emailAddress": hash }));
-    let phones = person::hashes(who, "phone", person::phone_google).into_iter().map(|hash| json!({ "phoneNumber": hash }));
+    let people = google::identifiers(who, "emailAddress", "phoneNumber");
     let address = || {
         let hash = |key: &str| person::hashes(who, key, person::lower).into_iter().next();
         let (given, family) = (hash("first_name")?, hash("last_name")?);
@@ -111,7 +110,7 @@ fn identifiers(who: &Object) -> Vec<Value> {
         let code = person::text(who, "zip")?;
         Some(json!({ "address": { "givenName": given, "familyName": family, "regionCode": country, "postalCode": code } }))
     };
-    emails.chain(phones).chain(address()).take(IDENTIFIERS_MAX).collect()
+    people.chain(address()).take(IDENTIFIERS_MAX).collect()
 }
 
 fn cart(merchant: &Merchant, delivery: &Delivery) -> Option<Value> {
