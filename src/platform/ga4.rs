@@ -80,3 +80,25 @@ impl Settings {
         Request::json(format!("{}/{path}?{}", self.base_url, query.encoded()), body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn only_purchases_are_ever_repeated() {
+        let settings = |more: &str| {
+            let text = format!("measurement_id = 'G-1'\napi_secret = 's'\n{more}");
+            let resolve = |value: &toml::Value| Ok(Secret::new("env S", value.as_str().unwrap_or_default()));
+            Settings::parse(&text.parse().expect("TOML"), &resolve).expect("settings")
+        };
+        let of = |to: &Settings| [Kind::Purchase, Kind::Refund, Kind::Retract, Kind::Lead].map(|kind| to.resend(kind));
+        let never = Resend::Never;
+        assert_eq!(of(&settings("")), [never; 4]);
+        assert_eq!(of(&settings("resend = 'purchases'")), [Resend::Safe, never, never, never]);
+        let mut test = settings("");
+        test.test_mode().expect("a test mode");
+        assert_eq!(of(&test), [Resend::Safe; 4]);
+    }
+}

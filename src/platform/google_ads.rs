@@ -133,3 +133,65 @@ impl Settings {
         format!("customers/{}/conversionActions/{id}", self.account)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        delivery::Said,
+        event::{Event, Object},
+        secret::Secret,
+    };
+
+    fn settings(more: &str) -> Settings {
+        let text = format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 5 }}\nservice_account = 's'\n{more}");
+        let resolve = |value: &toml::Value| Ok(Secret::new("env S", value.as_str().unwrap_or_default()));
+        Settings::parse(&text.parse().expect("TOML"), &resolve).expect(text.as_str())
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status, headers: Vec::new(), body: body.as_bytes().to_vec(), cut: false }
+    }
+
+    #[test]
+    fn versions_are_warned_about_before_they_end() {
+        let warning = |version: &str, now: &str| settings(&format!("version = '{version}'")).version_warning(at(now)).unwrap_or_default();
+        assert_eq!(warning("v26", "2026-11-01T00:00:00Z"), "");
+        assert!(warning("v26", "2027-08-15T00:00:00Z").contains("end about 2027-10-01"));
+        assert!(warning("v23", "2026-11-15T00:00:00Z").contains("end about 2027-01-01"));
+        assert!(warning("v19", "2026-11-01T00:00:00Z").contains("not known to be served any more; the newest known is v26"));
+        assert_eq!(warning("v27", "2027-11-01T00:00:00Z"), "");
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_is_found_out_in_halves() {
+        let event = Event::decode(7, "purchase", "1001", r#"{"value": "1", "currency": "EUR"}"#, at("2026-03-01T10:00:00Z")).expect("readable");
+        let said = Said { value: event.value, currency: event.currency, at: event.occurred_at, click: Default::default(), name: Some("5".into()) };
+        let event_id = "purchase-1001".to_owned();
+        let delivery = Delivery { event: Arc::new(event), event_id, generation: 1, who: Object::new(), said, refund: None, attempt: 1 };
+        let cut = Reply { cut: true, ..reply(200, "{\"results\": [{") };
+        let verdicts = settings("").outcome(&[delivery.clone(), delivery], &cut, at("2026-03-01T12:00:00Z"));
+        assert!(matches!(verdicts[..], [Outcome::Split { .. }, Outcome::Split { .. }]), "{verdicts:?}");
+    }
+
+    #[test]
+    fn the_probe_tells_a_bad_credential_from_a_bad_click() {
+        let to = settings("");
+        let probe = to.probe(at("2026-03-01T12:00:00Z")).expect("a probe");
+        assert!(String::from_utf8_lossy(&probe.body).contains("\"validateOnly\":true"));
+        let failure = |family: &str, name: &str| json!({ "details": [{ "errors": [{ "errorCode": { family: name } }] }] });
+        let refused = json!({ "error": failure("authenticationError", "OAUTH_TOKEN_REVOKED") }).to_string();
+        assert!(to.probed(&reply(401, &refused)).is_err_and(|why| why.contains("OAUTH_TOKEN_REVOKED") && why.contains("env S")));
+        let unknown = json!({ "partialFailureError": failure("conversionUploadError", "NO_CONVERSION_ACTION_FOUND") }).to_string();
+        assert!(to.probed(&reply(200, &unknown)).is_err_and(|why| why.contains("correct actions")));
+        let click = json!({ "partialFailureError": failure("conversionUploadError", "UNPARSEABLE_GCLID") }).to_string();
+        assert_eq!(to.probed(&reply(200, &click)), Ok(()));
+        assert!(to.probed(&reply(403, "<html>")).is_err());
+    }
+}

@@ -70,8 +70,9 @@ fn seconds(text: &str) -> Option<Duration> {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The name is an enumeration's, unless somebody else answers.
-        let name = quote(&self.name);
+        // An enumeration's names are no words, but nobody's secret either.
+        let plain = self.name.len() <= 100 && self.name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let name = if plain { self.name.clone() } else { quote(&self.name) };
         if self.said.is_empty() { f.write_str(&name) } else { write!(f, "{name}: {}", self.said) }
     }
 }
