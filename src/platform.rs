@@ -4,10 +4,12 @@
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
 //! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
 //! times, `limited` knows who asked for limited data use, `device` what an app tells of a phone.
+//! times, `limited` knows who asked for limited data use, `google` what Google's APIs share.
 
 pub mod device;
 pub mod form;
 pub mod goods;
+pub mod google;
 mod keys;
 pub mod limited;
 pub mod lines;
@@ -21,6 +23,8 @@ pub mod adjust;
 pub mod appsflyer;
 pub mod awin;
 pub mod cj;
+pub mod ga4;
+pub mod google_ads;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
@@ -95,6 +99,10 @@ platforms! {
     Meta = "meta", meta::Settings;
     /// Google Data Manager API, for Google Ads.
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Google Ads API, for accounts that may go on with it.
+    GoogleAds = "google_ads", google_ads::Settings;
+    /// Google Analytics 4, Measurement Protocol.
+    Ga4 = "ga4", ga4::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
     /// Microsoft Advertising: offline conversions, or the UET Conversions API.

@@ -80,6 +80,8 @@ const WHO: &[&str] = &[
     "os_version",
     "att",
     "tracking_enabled",
+    "ga_client_id",
+    "ga_session_id",
     "consent",
 ];
 const MORE: &[&str] = &["items", "tax", "shipping", "discount", "coupon", "new_customer", "custom", "commission_group"];
@@ -160,11 +162,25 @@ proptest! {
 /// Every request for a purchase carries the id by which the platform dedupes, the one of the refund's purchase where it restates that.
 #[test]
 fn adapters_tell_the_dedupe_id() {
-    let mut who: Map<String, Value> =
-        ["email", "gclid", "fbclid", "awc", "ttclid", "msclkid", "epik", "ScCid", "cjevent", "ranSiteID", "irclickid", "user_agent", "page_url"]
-            .into_iter()
-            .map(|key| (key.to_owned(), if key == "email" { json!("user@example.com") } else { json!("1001_1403695822_a430") }))
-            .collect();
+    let mut who: Map<String, Value> = [
+        "email",
+        "gclid",
+        "fbclid",
+        "awc",
+        "ttclid",
+        "msclkid",
+        "epik",
+        "ScCid",
+        "cjevent",
+        "ranSiteID",
+        "irclickid",
+        "ga_client_id",
+        "user_agent",
+        "page_url",
+    ]
+    .into_iter()
+    .map(|key| (key.to_owned(), if key == "email" { json!("user@example.com") } else { json!("1001_1403695822_a430") }))
+    .collect();
     who.insert("landed_at".into(), json!("2026-02-27T10:00:00Z"));
     for (key, value) in [("platform", "android"), ("ip", "203.0.113.7"), ("appsflyer_id", "1415211453000-6513894"), ("adid", "a1"), ("sdid", "s1")] {
         who.insert(key.into(), json!(value));

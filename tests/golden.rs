@@ -76,7 +76,8 @@ pub fn delivered(event: Event, case: &Value, settings: &Settings) -> Delivery {
     });
     let currency = event.currency.or(refund.as_ref().and_then(|refund| refund.purchase.currency)).or(Currency::parse("USD"));
     let who = case.get("who").map_or_else(|| event.who.clone(), object);
-    let said = Said { value: event.value, currency, at, click: Default::default(), name };
+    let value = event.value.or(refund.as_ref().map(|refund| refund.amount));
+    let said = Said { value, currency, at, click: Default::default(), name };
     let id = event_id(kind, &event.reference, event.refund_ref.as_deref(), 1);
     Delivery { event: Arc::new(event), event_id: id, generation: 1, who, said, refund, attempt: 1 }
 }
@@ -336,6 +337,32 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("google_data_manager", "account = 1\nactions = { purchase = 1 }", "oauth", "it is missing"),
         ("google_data_manager", "account = 1\nactions = { purchase = 1 }\noauth = { client_id = 'c' }", "oauth", "refresh_token is missing"),
         ("google_data_manager", &format!("account = 1\nactions = {{ purchase = 1 }}\n{oauth}\nservice_account = 's'"), "oauth", "not both"),
+        ("google_ads", "account = 'shop'", "account", "digits"),
+        ("google_ads", "account = 1", "developer_token", "{ credential ="),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'", "actions", "actions = { purchase"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 'buy' }", "actions.purchase", "digits"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 1, refund = 2 }", "actions.refund", "leave it out"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 1 }", "oauth", "it is missing"),
+        ("google_ads", &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nversion = '26'"), "version", "v26"),
+        (
+            "google_ads",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_window = '55d'"),
+            "refund_window",
+            "at most 54d",
+        ),
+        (
+            "google_ads",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nmerchant_id = 'm'"),
+            "merchant_id",
+            "digits",
+        ),
+        ("ga4", "api_secret = 's'", "measurement_id", "it is missing"),
+        ("ga4", "measurement_id = 'UA-1-1'\napi_secret = 's'", "measurement_id", "begins with G-"),
+        ("ga4", "measurement_id = 'G-A'", "api_secret", "{ credential ="),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nnames = { install = 'first_open' }", "names.install", "for itself"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nnames = { lead = 'a lead' }", "names.lead", "letters, digits"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nresend = 'safe'", "resend", "never, purchases"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\ndebug_view = 1", "debug_view", "true or false"),
         ("awin", "api_key = 'k'", "advertiser", "it is missing"),
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
