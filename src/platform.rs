@@ -3,8 +3,7 @@
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
 //! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
-//! times, `limited` knows who asked for limited data use, `device` what an app tells of a phone.
-//! times, `limited` knows who asked for limited data use, `google` what Google's APIs share.
+//! times, `limited` knows who asked for limited data use, `google` what Google's APIs share, `device` what an app tells of a phone.
 
 pub mod device;
 pub mod form;

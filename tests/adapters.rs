@@ -69,7 +69,6 @@ const WHO: &[&str] = &[
     "ranSiteID",
     "idfa",
     "idfv",
-    "gaid",
     "android_id",
     "appsflyer_id",
     "adid",
