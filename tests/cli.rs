@@ -163,6 +163,11 @@ async fn check_names_every_problem_and_its_fix() {
     for want in ["direct connection", "can be reached", "has the daemon's privileges", "is a superuser"] {
         assert!(found.contains(want), "{want}: {found}");
     }
+    assert!(!found.contains("PREPARE TRANSACTION"), "{found}");
+    let output = command(&good.clone().daemon("wake", "\"listen\""), &["check", "--json"]);
+    exits(&output, 0);
+    let prepares = database.connect().await.query_one("select current_setting('max_prepared_transactions')::int > 0", &[]).await.expect("a setting");
+    assert_eq!(json(&output).to_string().contains("PREPARE TRANSACTION"), prepares.get::<_, bool>(0));
     let long = format!("\"http://trk.example/?x={}&id={{{{ event_id }}}}\"", "x".repeat(2_100));
     let output = command(&Config::new(&database).destination("t", &receiver, &[("url", &long)]), &["check", "--json"]);
     exits(&output, 0);

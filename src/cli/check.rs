@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Common, Exit, Failure, doctor};
 use crate::{
-    config::{Config, Database, SecretMode},
+    config::{Config, Database, SecretMode, Wake},
     delivery::RefundShape,
     event::Kind,
     outbox::{
@@ -66,7 +66,7 @@ pub(super) async fn check(common: &Common, args: &Args) -> Result<Exit, Failure>
         (None, None) => Config::load(&common.config, SecretMode::Names).ok().map(|config| config.database),
     };
     match &database {
-        Some(database) => examine(database, &mut report).await,
+        Some(database) => examine(database, config.as_ref().map(|config| config.daemon.wake), &mut report).await,
         None => report.add("info", "the database was not looked at: its URL is not known", None),
     }
     for to in config.iter().flat_map(|config| &config.destinations) {
@@ -111,12 +111,12 @@ fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
 }
 
 /// Each step needs the one before it.
-async fn examine(database: &Database, report: &mut Report) {
+async fn examine(database: &Database, wake: Option<Wake>, report: &mut Report) {
     let db = match connect::connect(database, "check").await {
         Ok((db, _)) => db,
         Err(error) => return report.error(exit_of(&error), error.to_string(), "see [database] url, pg_hba.conf, and whether the server runs"),
     };
-    if let Err(error) = server(database, &db, report).await {
+    if let Err(error) = server(database, wake, &db, report).await {
         report.error(Exit::Failed, error.to_string(), "");
     }
 }
@@ -125,7 +125,7 @@ fn exit_of(error: &ConnectError) -> Exit {
     if error.is_configuration() { Exit::Usage } else { Exit::Unreachable }
 }
 
-async fn server(database: &Database, db: &Client, report: &mut Report) -> Result<(), crate::outbox::DbError> {
+async fn server(database: &Database, wake: Option<Wake>, db: &Client, report: &mut Report) -> Result<(), crate::outbox::DbError> {
     let server = inspect::server(db).await?;
     if server.version < 140_000 {
         report.error(Exit::Failed, format!("PostgreSQL {} is too old", server.version_text), "postbackd needs 14 or newer");
@@ -155,6 +155,9 @@ async fn server(database: &Database, db: &Client, report: &mut Report) -> Result
     home(database, db, report).await?;
     if !server.standby {
         sessions::examine(database, db, report).await;
+        if wake == Some(Wake::Listen) {
+            sessions::prepared(db, report).await?;
+        }
         report.found.extend(inspect::doctor(db).await?);
     }
     Ok(())

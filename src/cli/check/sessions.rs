@@ -54,6 +54,17 @@ fn wrong(error: SessionError, report: &mut Report) {
     }
 }
 
+/// What NOTIFY takes away from the shop.
+pub(super) async fn prepared(db: &Client, report: &mut Report) -> Result<(), DbError> {
+    let rows = db.query_typed("select current_setting('max_prepared_transactions')::int > 0", &[]).await?;
+    if rows.first().is_some_and(|row| row.get(0)) {
+        let what = "wake = \"listen\": PostgreSQL refuses PREPARE TRANSACTION after a NOTIFY, and this server allows prepared transactions";
+        let hint = "if the shop prepares the transactions of its orders (two-phase commit, XA), set wake = \"poll\": they would fail";
+        report.add("warning", what, Some(hint.into()));
+    }
+    Ok(())
+}
+
 /// As `run` will have it: after how long a notification was heard there, if at all.
 async fn session(database: &Database, db: &Client) -> Result<Option<Duration>, SessionError> {
     let (_lock, _) = pooler::session(database, "check").await?;
