@@ -16,6 +16,8 @@ mod script;
 mod server;
 mod words;
 
+mod awin;
+mod google_data_manager;
 mod meta;
 
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub use self::{
 };
 
 /// The judges, by the name that a destination's `platform` has.
-pub const JUDGES: &[&dyn Judge] = &[&meta::Meta];
+pub const JUDGES: &[&dyn Judge] = &[&meta::Meta, &google_data_manager::GoogleDataManager, &awin::Awin];
 
 /// Status 200 to 299 with a body of JSON.
 fn json(status: u16, body: &serde_json::Value) -> Answer {

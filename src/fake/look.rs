@@ -157,11 +157,6 @@ impl<'a> Look<'a> {
         self.must(matches!(self.value, Value::Null | Value::Bool(_)), "must be true or false")
     }
 
-    /// An object.
-    pub fn object(&self) -> bool {
-        self.must(matches!(self.value, Value::Null | Value::Object(_)), "must be an object")
-    }
-
     /// A list with so many elements.
     pub fn list(&self, least: usize, most: usize) -> bool {
         match self.value {
@@ -245,11 +240,6 @@ impl<'a> Look<'a> {
         if cents.trim_end_matches('0').len() > most {
             self.fault(format!("has more than {most} digits behind the point, which {currency} does not have"));
         }
-    }
-
-    /// The path.
-    pub fn path(&self) -> &str {
-        &self.path
     }
 
     /// Names of the object.
