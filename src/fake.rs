@@ -17,8 +17,14 @@ mod server;
 mod words;
 
 mod awin;
+mod cj;
 mod google_data_manager;
+mod impact;
 mod meta;
+mod pinterest;
+mod rakuten;
+mod snapchat;
+mod tiktok;
 
 #[cfg(test)]
 mod testing;
@@ -31,7 +37,17 @@ pub use self::{
 };
 
 /// The judges, by the name that a destination's `platform` has.
-pub const JUDGES: &[&dyn Judge] = &[&meta::Meta, &google_data_manager::GoogleDataManager, &awin::Awin];
+pub const JUDGES: &[&dyn Judge] = &[
+    &meta::Meta,
+    &google_data_manager::GoogleDataManager,
+    &awin::Awin,
+    &tiktok::TikTok,
+    &impact::Impact,
+    &cj::Cj,
+    &snapchat::Snapchat,
+    &pinterest::Pinterest,
+    &rakuten::Rakuten,
+];
 
 /// Status 200 to 299 with a body of JSON.
 fn json(status: u16, body: &serde_json::Value) -> Answer {
