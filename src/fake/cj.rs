@@ -176,7 +176,7 @@ fn order_of(order: &Look<'_>, mutation: &str, call: &Call) -> Item {
             text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         });
         line.at("unitPrice").required();
-        decimal(&line.at("unitPrice"), "");
+        decimal(&line.at("unitPrice"), currency.text());
         line.at("quantity").required();
         line.at("quantity").integer();
     }
@@ -197,7 +197,7 @@ fn sale(query: &Look<'_>, call: &Call) -> Item {
     for name in query.names() {
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
         match stem {
-            "AMT" | "AMOUNT" | "DCNT" | "DISCOUNT" => decimal(&query.at(name), if stem == "AMOUNT" { query.at("CURRENCY").text() } else { "" }),
+            "AMT" | "AMOUNT" | "DCNT" | "DISCOUNT" => decimal(&query.at(name), query.at("CURRENCY").text()),
             "QTY" => {
                 query.at(name).is_text("must be digits", look::digits);
             }

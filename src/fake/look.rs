@@ -224,7 +224,7 @@ impl<'a> Look<'a> {
         });
     }
 
-    /// An amount in major units, written with no more digits than the currency has; a text or a number as the caller has checked.
+    /// An amount in major units, written with no more digits than the currency has, where one is told; a text or a number as the caller has checked.
     pub fn money(&self, currency: &str) {
         let written = self.written();
         if written.is_empty() {
@@ -237,7 +237,7 @@ impl<'a> Look<'a> {
             return self.fault("must be a decimal with a point and without thousands separators");
         }
         let most = decimals(currency);
-        if cents.trim_end_matches('0').len() > most {
+        if !currency.is_empty() && cents.trim_end_matches('0').len() > most {
             self.fault(format!("has more than {most} digits behind the point, which {currency} does not have"));
         }
     }

@@ -148,7 +148,7 @@ fn event_of(event: &Look<'_>, call: &Call) -> Item {
     custom.at("contents").each().iter().for_each(|content| {
         content.at("quantity").string();
         content.at("item_price").string();
-        content.at("item_price").money("");
+        content.at("item_price").money(currency.text());
     });
     event.at("data_processing_options").each().iter().for_each(|option| {
         option.one_of(&["LDU", "LMU"]);

@@ -4,7 +4,7 @@
 //! tiktok/gtm-template-eapi). Codes: <https://business-api.tiktok.com/portal/docs?id=1737172488964097>; text of 40002 as RudderStack's connector has
 //! seen it. The status is nearly always 200.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     look::{self, Faults, Look},
@@ -121,6 +121,8 @@ fn event_of(event: &Look<'_>, source: &str, call: &Call) -> Item {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::fake::{
         script::Chance,

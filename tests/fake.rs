@@ -1,0 +1,157 @@
+//! Every platform's adapter before the judge that `postbackd fake` has for it: neither knows the other, so that a field that one of them
+//! misread is refused here. With the real daemon, a real PostgreSQL and the real `postbackd fake`. A platform is one entry of `cases`.
+
+mod cases;
+mod process;
+
+use serde_json::Value;
+
+use self::{cases::Case, process::Platforms};
+use crate::{
+    sending::Stage,
+    support::daemon::{Config, Daemon},
+};
+
+const COMMON: &str = "start = \"beginning\"\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
+/// Time passes: what is asked later is asked now, and what was sent was sent long ago.
+const LATER: &str = "update postback.receipt set answer = answer || '{\"sent\": 1}' where answer is not null;
+                     update postback.pending set next_at = now() where state in ('accepted', 'parked', 'held')";
+
+struct Scene {
+    case: &'static Case,
+    stage: Stage,
+    fake: Platforms,
+    _daemon: Daemon,
+}
+
+impl Scene {
+    async fn new(case: &'static Case) -> Self {
+        let (stage, fake) = (Stage::new().await, Platforms::start().await);
+        let base = fake.base(case.platform);
+        let settings = case.settings.replace("{base}", &base);
+        let table = format!("[destination.d]\nplatform = \"{}\"\nbase_url = \"{base}\"\n{COMMON}{settings}", case.platform);
+        let _daemon = Daemon::start(Config::new(&stage.database).raw(&table)).await;
+        Self { case, stage, fake, _daemon }
+    }
+
+    /// Waits for the last word on an event, which may come in two steps.
+    async fn state(&self, event: i64, want: &str) {
+        let sql = format!(
+            "select outcome || coalesce(': ' || reason, '') from postback.attempt where destination = 'd' and event = {event} order by attempt desc limit 1"
+        );
+        let open = "accepted";
+        let began = std::time::Instant::now();
+        loop {
+            let have = self.stage.text(&sql).await;
+            let matches = |want: &str| have == want || want.ends_with('*') && have.starts_with(want.trim_end_matches('*'));
+            if matches(want) {
+                return;
+            }
+            if have.starts_with(open) || have == "-" {
+                self.stage.shop(LATER).await;
+            }
+            if began.elapsed() > std::time::Duration::from_secs(20) {
+                panic!("{} event {event} is {have:?} and not {want:?}\n{}", self.case.platform, self.fake.told(self.case.platform).await);
+            }
+            // What happens in another process can only be asked for.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Nothing that was not scripted was refused.
+    async fn innocent(&self) -> Vec<Value> {
+        let records = self.fake.requests(self.case.platform).await;
+        for record in &records {
+            let faults = record["faults"].as_array().expect("faults");
+            assert!(faults.iter().all(|fault| fault["field"] == "script"), "{} sent what its judge refuses:\n{record:#}", self.case.platform);
+        }
+        assert!(!records.is_empty(), "nothing came");
+        records
+    }
+}
+
+async fn purchase_throttled_then_refunded(case: &'static Case) {
+    let scene = Scene::new(case).await;
+    scene.fake.script(&format!(r#"{{"platform": "{}", "answer": "throttled", "what": "events", "times": 1}}"#, case.platform)).await;
+    scene.stage.shop(&format!("select postback.purchase('1', 100.50, 'EUR', '{}', '{}')", case.who, cases::ITEMS)).await;
+    scene.state(1, "delivered").await;
+    scene.stage.shop("select postback.refund('1', 'r', 40.25)").await;
+    scene.state(2, case.refund).await;
+    let records = scene.innocent().await;
+    let conversions: Vec<&Value> = records.iter().filter(|record| record["what"] == "events" || record["what"] == "refund").collect();
+    let verdicts: Vec<&str> = conversions.iter().filter_map(|record| record["verdict"].as_str()).collect();
+    let told: &[&str] = if case.told.is_empty() { &["scripted: throttled", "taken"] } else { &["scripted: throttled", "taken", "taken"] };
+    assert_eq!(verdicts, told, "{}", scene.fake.told(case.platform).await);
+    if let (false, Some(refund)) = (case.told.is_empty(), conversions.last()) {
+        assert_eq!(refund["items"][0]["amount"], case.told, "what is told of a refund of 40.25 out of 100.50");
+    }
+}
+
+async fn one_of_four_is_refused(case: &'static Case) {
+    let scene = Scene::new(case).await;
+    let id = if case.id_is_reference { "C-3" } else { "purchase-C-3" };
+    scene.fake.script(&format!(r#"{{"platform": "{}", "answer": "partial", "id": "{id}"}}"#, case.platform)).await;
+    scene
+        .stage
+        .shop(&format!("select postback.purchase('C-' || n, 9.99, 'EUR', '{}', '{}') from generate_series(1, 4) n", case.who, cases::CUP))
+        .await;
+    for event in [1, 2, 4] {
+        scene.state(event, "delivered").await;
+    }
+    scene.state(3, case.refused).await;
+    scene.innocent().await;
+}
+
+/// What judges look at most: currencies, kinds, little and odd data.
+async fn odd_orders_are_well_formed(case: &'static Case) {
+    let scene = Scene::new(case).await;
+    scene
+        .stage
+        .shop(&format!(
+            "select postback.purchase('Y-1', 9003, 'JPY', '{0}', '{1}'); select postback.purchase('K-1', 1.234, 'KWD', '{0}'); \
+         select postback.purchase('Ü 7/8', 49.90, 'USD', '{2}', '{3}'); \
+         select postback.emit(kind, kind || '-1', '{0}') from unnest('{{lead,signup,subscribe,custom}}'::text[]) kind",
+            case.who,
+            cases::YEN,
+            cases::odd(case.who),
+            cases::ODD_ITEMS
+        ))
+        .await;
+    let told = "select count(distinct event) from postback.attempt where destination = 'd'";
+    scene.stage.until(told, "7").await;
+    scene.stage.until("select count(*) from postback.pending where state in ('retrying', 'sending', 'held', 'parked')", "0").await;
+    scene.innocent().await;
+}
+
+macro_rules! before_its_judge {
+    ($($name:ident = $case:ident,)+) => { $(mod $name {
+        use super::*;
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_throttled_purchase_comes_again_and_its_refund_follows() {
+            purchase_throttled_then_refunded(&cases::$case).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn one_refused_of_four_harms_no_other() {
+            one_of_four_is_refused(&cases::$case).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn odd_orders_pass() {
+            odd_orders_are_well_formed(&cases::$case).await;
+        }
+    })+ };
+}
+
+before_its_judge! {
+    meta = META,
+    google_data_manager = GOOGLE_DATA_MANAGER,
+    awin = AWIN,
+    tiktok = TIKTOK,
+    impact = IMPACT,
+    cj = CJ,
+    snapchat = SNAPCHAT,
+    pinterest = PINTEREST,
+    rakuten = RAKUTEN,
+}

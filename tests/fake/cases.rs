@@ -1,0 +1,111 @@
+//! One entry per platform: its settings, a buyer with all that it wants to know, and what becomes of a refund and of a refused sale.
+
+/// What differs between platforms.
+pub struct Case {
+    /// Its name.
+    pub platform: &'static str,
+    /// Keys of its table; `{base}` is its address.
+    pub settings: &'static str,
+    /// The buyer, in JSON.
+    pub who: &'static str,
+    /// State of a partial refund.
+    pub refund: &'static str,
+    /// The amount that is told for it; empty where none is told.
+    pub told: &'static str,
+    /// The platform knows a sale by the shop's own reference.
+    pub id_is_reference: bool,
+    /// State of a sale that the platform refuses.
+    pub refused: &'static str,
+}
+
+/// 100.50
+pub const ITEMS: &str = r#"{"items": [{"id": "MUG-1", "name": "Mug", "category": "Kitchen", "quantity": 2, "price": "40.25"}, {"id": "CUP-1", "name": "Cup", "quantity": 1, "price": "20"}], "tax": "0", "shipping": "0"}"#;
+/// 9.99
+pub const CUP: &str = r#"{"items": [{"id": "CUP-1", "name": "Cup", "quantity": 3, "price": "3.33"}]}"#;
+/// 9003, in a currency without cents.
+pub const YEN: &str = r#"{"items": [{"id": "1", "name": "湯呑み", "quantity": 3, "price": "3001"}], "coupon": "FALL5", "new_customer": true}"#;
+/// Names that lists, tables and URLs are split by.
+pub const ODD_ITEMS: &str =
+    r#"{"items": [{"id": "a b|c,d", "name": "Mug | <big> & \"red\"", "quantity": "2.5", "price": "19.96"}], "coupon": "Ü|5"}"#;
+
+/// The same buyer from elsewhere, with less care.
+pub fn odd(who: &str) -> String {
+    let mut who: serde_json::Value = serde_json::from_str(who).expect("JSON");
+    for (name, value) in
+        [("email", " John.Doe+shop@GMAIL.com "), ("phone", "0049 30 123456"), ("ip", "2001:db8::1"), ("city", "São Paulo"), ("zip", "0123-4")]
+    {
+        if who.get(name).is_some() {
+            who[name] = value.into();
+        }
+    }
+    who.to_string()
+}
+
+const BUYER: &str = r#"{"email": "ann@example.com", "phone": "+49 30 123456", "first_name": "Anne Marie", "last_name": "Müller", "city": "St. Louis",
+    "state": "MO", "zip": "63101-1234", "country": "US", "external_id": "User42", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+    "page_url": "https://shop.example/checkout/done?x=1", "fbclid": "AbCdEf_gh-1", "fbp": "fb.1.1771800000123.987654321", "gclid": "EAIaIQ", "ttclid": "E.C.P.a",
+    "ttp": "2F7h37", "ScCid": "0f1e2d", "scid": "aa11", "epik": "dj0yJnU9", "awc": "1001_1403695822_a430d81e22c9e8687f423efcf024fbaa", "irclickid": "QiiWXOVn-r.Q_3",
+    "cjevent": "5b1a8148b3a811eb80e89e3f0a1c0e12", "ranSiteID": "AbCdEfGhIjk-0123456789abcdefghijkl", "landed_at": "2026-01-02T10:04:00Z",
+    "consent": {"ad_user_data": "granted", "ad_personalization": "granted"}}"#;
+
+const PLAIN: Case = Case { platform: "", settings: "", who: BUYER, refund: "delivered", told: "", id_is_reference: false, refused: "dead: *" };
+
+pub const META: Case = Case {
+    platform: "meta",
+    settings: "dataset = 1\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
+    told: "40.25 EUR",
+    ..PLAIN
+};
+pub const GOOGLE_DATA_MANAGER: Case = Case {
+    platform: "google_data_manager",
+    settings: "account = 1234567890\nactions = { purchase = 5, lead = 6 }\nafter_click = \"0s\"\noauth = { client_id = \"c\", refresh_token = \"r\" }\n\
+               token_url = \"{base}/token\"\nbatch_wait = \"300ms\"\nmerchant_id = \"7\"\nfeed_label = \"DE\"\nfeed_language = \"de\"\n",
+    told: "60.25 EUR",
+    ..PLAIN
+};
+pub const AWIN: Case = Case {
+    platform: "awin",
+    settings: "advertiser = 1001\napi_key = \"k\"\nvalidation_token = \"v\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\ncommission_groups = { purchase = \"DEFAULT\", lead = \"LEAD\" }\n",
+    id_is_reference: true,
+    told: "60.25 EUR",
+    ..PLAIN
+};
+pub const TIKTOK: Case = Case {
+    platform: "tiktok",
+    settings: "event_source_id = \"C4A\"\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
+    told: "40.25 EUR",
+    ..PLAIN
+};
+pub const IMPACT: Case = Case {
+    platform: "impact",
+    settings: "account = \"IR1\"\nauth_token = \"t\"\ncampaign = 1\nevent_types = { purchase = 8180, lead = 8181 }\nper_second = 100\nvalue = \"gross\"\nemail = \"sha256\"\nip = \"send\"\n",
+    id_is_reference: true,
+    told: "60.25",
+    ..PLAIN
+};
+pub const CJ: Case = Case {
+    platform: "cj",
+    settings: "enterprise = 1\nactions = { purchase = 155, lead = 156 }\ntoken = \"t\"\nitems = \"send\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\n",
+    id_is_reference: true,
+    told: "EUR",
+    ..PLAIN
+};
+pub const SNAPCHAT: Case = Case {
+    platform: "snapchat",
+    settings: "pixel = \"1ec32188-754e-4be2-8e55-c949a984a39f\"\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\n",
+    refund: "skipped: *",
+    ..PLAIN
+};
+pub const PINTEREST: Case = Case {
+    platform: "pinterest",
+    settings: "ad_account = \"549755885175\"\naccess_token = \"t\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\n",
+    refund: "skipped: *",
+    ..PLAIN
+};
+pub const RAKUTEN: Case = Case {
+    platform: "rakuten",
+    settings: "merchant = 12345\nvalue = \"gross\"\nnames = { purchase = \"sale\", lead = \"LEAD\" }\namounts = \"cents\"\n",
+    id_is_reference: true,
+    told: "-4025 (x 100) EUR",
+    ..PLAIN
+};
