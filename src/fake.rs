@@ -16,13 +16,19 @@ mod script;
 mod server;
 mod words;
 
+mod adjust;
+mod appsflyer;
 mod awin;
 mod cj;
+mod ga4;
+mod google_ads;
 mod google_data_manager;
 mod impact;
 mod meta;
+mod microsoft;
 mod pinterest;
 mod rakuten;
+mod singular;
 mod snapchat;
 mod tiktok;
 
@@ -47,6 +53,12 @@ pub const JUDGES: &[&dyn Judge] = &[
     &snapchat::Snapchat,
     &pinterest::Pinterest,
     &rakuten::Rakuten,
+    &ga4::Ga4,
+    &appsflyer::AppsFlyer,
+    &adjust::Adjust,
+    &microsoft::Microsoft,
+    &singular::Singular,
+    &google_ads::GoogleAds,
 ];
 
 /// Status 200 to 299 with a body of JSON.

@@ -1,7 +1,6 @@
 //! CJ Affiliate: the Tracking API in GraphQL, and the older GET.
 //!
-//! Types: the schema that `tracking.api.cj.com/graphql` tells of itself, <https://developers.cj.com/graphql/reference/Advertiser%20Tracking%20API>.
-//! The GET: <https://docs.cj.com/docs/s2s>. Faults come with status 200; duplicates and locked orders are dropped later without a word.
+//! Types: the schema that `tracking.api.cj.com/graphql` tells of itself (GitHub api-evangelist/cj-affiliate has a copy). The GET: <https://docs.cj.com/docs/s2s>. Faults come with status 200; duplicates and locked orders are dropped later without a word.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,7 @@
 //! Google Data Manager API, for Google Ads.
 //!
 //! Fields, types and reasons: the types of Google's own client (PyPI google-ads-datamanager 0.9, `datamanager_v1/types`) and
-//! <https://developers.google.com/data-manager/api/reference/rest/v1/events/ingest>; limits:
-//! <https://developers.google.com/data-manager/api/devguides/limits>. One bad field refuses the whole request; what is accepted is
+//! its utilities' rules for hashes (google-ads-datamanager-util); limits: <https://developers.google.com/data-manager/api/devguides/limits>. One bad field refuses the whole request; what is accepted is
 //! processed later, and only counts of reasons are told then.
 
 use serde_json::{Value, json};

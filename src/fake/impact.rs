@@ -1,7 +1,7 @@
 //! impact.com: conversions, and changes of actions.
 //!
-//! Fields, enumerations and the queued answer: impact's OpenAPI documents for brands (Conversions, Actions, API Submissions) at
-//! <https://integrations.impact.com/impact-brand/reference>. Everything is queued; what became of it is asked later.
+//! Fields, enumerations and the queued answer: impact's OpenAPI documents for brands (Conversions, Actions; version 14), of
+//! integrations.impact.com. Everything is queued; what became of it is asked later.
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //!
 //! Rakuten's field manual is not public; facts are those that public integrations agree on: RudderStack's (GitHub rudderlabs/rudder-transformer,
 //! `cdk/v2/destinations/rakuten`) and Commanders Act's
-//! (<https://doc.commandersact.com/features/destinations/destinations-catalog/rakuten-advertising>). Refusals come with status 200.
+//! (GitHub CommandersAct/Platform-Documentation, `rakuten-events.md`). Refusals come with status 200.
 
 use super::{
     look::{self, Faults, Look},

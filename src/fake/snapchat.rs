@@ -1,7 +1,7 @@
 //! Snapchat Conversions API v3.
 //!
-//! Types: Snap's OpenAPI document (GitHub Snapchat/business-sdk-v3-java, `api/openapi.yaml`); rules and age:
-//! <https://developers.snap.com/api/marketing-api/Conversions-API/UsingTheAPI>. That failed items come as `error_records` with their index is a
+//! Types: Snap's OpenAPI document (GitHub Snapchat/business-sdk-v3-java, `api/openapi.yaml`); rules and age: "Using the
+//! API" of Conversions API at developers.snap.com. That failed items come as `error_records` with their index is a
 //! third party's word.
 
 use serde_json::{Value, json};

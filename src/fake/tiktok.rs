@@ -1,8 +1,8 @@
 //! TikTok Events API 2.0.
 //!
-//! Fields: <https://business-api.tiktok.com/portal/docs?id=1771101303285761>, and TikTok's own template for Google's server container (GitHub
-//! tiktok/gtm-template-eapi). Codes: <https://business-api.tiktok.com/portal/docs?id=1737172488964097>; text of 40002 as RudderStack's connector has
-//! seen it. The status is nearly always 200.
+//! Fields: TikTok's own template for Google's server container (GitHub tiktok/gtm-template-eapi) and Segment's connector (GitHub
+//! segmentio/action-destinations, `tiktok-conversions`). Codes and the text of 40002: RudderStack's (GitHub rudderlabs/rudder-transformer,
+//! `tiktok_ads`). The status is nearly always 200.
 
 use serde_json::json;
 
