@@ -107,10 +107,6 @@ mod tests {
         let memory = Memory::default();
         assert_eq!(testing::taken(&AppsFlyer, &good, &memory, 200).body, "OK");
         testing::taken(&AppsFlyer, &good.clone().at("/inappevent/com.example.shop"), &memory, 200);
-        let refund = json!(value.replace("85.50", "-42.75"));
-        let mut refunded = body.clone();
-        refunded["eventValue"] = refund;
-        testing::taken(&AppsFlyer, &good.clone().body(&refunded), &memory, 200);
         testing::table(
             &AppsFlyer,
             &good,
@@ -158,5 +154,9 @@ mod tests {
                 (Chance::Partial, 400, ""),
             ],
         );
+        let refund = json!(value.replace("85.50", "-42.75"));
+        let mut refunded = body;
+        refunded["eventValue"] = refund;
+        testing::taken(&AppsFlyer, &good.body(&refunded), &memory, 200);
     }
 }

@@ -52,7 +52,7 @@ impl Judge for Microsoft {
         }
         oauth::bearer(call, memory, &faults);
         for header in HEADERS {
-            if !call.header(header).is_some_and(|it| !it.is_empty()) {
+            if call.header(header).is_none_or(str::is_empty) {
                 faults.add(Concern::Auth, header, "is required and missing");
             }
         }
@@ -342,6 +342,6 @@ mod tests {
                 ("/data/0/customData/value", json!("49.9"), "data[0].customData.value must be a JSON number", 400, wrong),
             ],
         );
-        testing::refused(&Microsoft, &good.clone().without("authorization"), &memory, "authorization is required and missing", 401, "");
+        testing::refused(&Microsoft, &good.without("authorization"), &memory, "authorization is required and missing", 401, "");
     }
 }
