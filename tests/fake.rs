@@ -5,6 +5,7 @@ mod cases;
 mod process;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use self::{cases::Case, process::Platforms};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     support::daemon::{Config, Daemon},
 };
 
-const COMMON: &str = "start = \"beginning\"\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
+const COMMON: &str = "start = \"beginning\"\nkinds = [\"purchase\", \"refund\", \"lead\", \"signup\", \"subscribe\", \"custom\"]\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
 /// Time passes: what is asked later is asked now, and what was sent was sent long ago.
 const LATER: &str = "update postback.receipt set answer = answer || '{\"sent\": 1}' where answer is not null;
                      update postback.pending set next_at = now() where state in ('accepted', 'parked', 'held')";
@@ -82,6 +83,12 @@ async fn purchase_throttled_then_refunded(case: &'static Case) {
     let verdicts: Vec<&str> = conversions.iter().filter_map(|record| record["verdict"].as_str()).collect();
     let told: &[&str] = if case.told.is_empty() { &["scripted: throttled", "taken"] } else { &["scripted: throttled", "taken", "taken"] };
     assert_eq!(verdicts, told, "{}", scene.fake.told(case.platform).await);
+    for (pointer, plain) in case.hashes {
+        let body = &conversions[0]["body"];
+        let hash = hex::encode(Sha256::digest(plain.as_bytes()));
+        let sent = body.pointer(pointer).and_then(Value::as_str);
+        assert_eq!(sent, Some(hash.as_str()), "{pointer} is not the hash of {plain:?} in {body:#}");
+    }
     if let (false, Some(refund)) = (case.told.is_empty(), conversions.last()) {
         assert_eq!(refund["items"][0]["amount"], case.told, "what is told of a refund of 40.25 out of 100.50");
     }
@@ -110,7 +117,8 @@ async fn odd_orders_are_well_formed(case: &'static Case) {
         .shop(&format!(
             "select postback.purchase('Y-1', 9003, 'JPY', '{0}', '{1}'); select postback.purchase('K-1', 1.234, 'KWD', '{0}'); \
          select postback.purchase('Ü 7/8', 49.90, 'USD', '{2}', '{3}'); \
-         select postback.emit(kind, kind || '-1', '{0}') from unnest('{{lead,signup,subscribe,custom}}'::text[]) kind",
+         select postback.emit(kind, kind || '-1', '{0}') from unnest('{{lead,signup,subscribe,custom}}'::text[]) kind; \
+             select postback.emit('lead', 'lead-2', '{0}', '{{\"value\": \"5\", \"currency\": \"EUR\"}}')",
             case.who,
             cases::YEN,
             cases::odd(case.who),
@@ -118,9 +126,23 @@ async fn odd_orders_are_well_formed(case: &'static Case) {
         ))
         .await;
     let told = "select count(distinct event) from postback.attempt where destination = 'd'";
-    scene.stage.until(told, "7").await;
+    scene.stage.until(told, "8").await;
     scene.stage.until("select count(*) from postback.pending where state in ('retrying', 'sending', 'held', 'parked')", "0").await;
-    scene.innocent().await;
+    let records = scene.innocent().await;
+    let told: usize = records.iter().filter(|record| record["what"] == "events").filter_map(|record| record["items"].as_array()).map(Vec::len).sum();
+    assert_eq!(
+        told,
+        case.odd,
+        "{told} conversions came, {} were to come\n{}\n{}",
+        case.odd,
+        scene
+            .stage
+            .text(
+                "select string_agg(event || chr(32) || outcome || chr(32) || coalesce(reason, chr(45)), chr(10) order by event) from postback.attempt"
+            )
+            .await,
+        scene.fake.told(case.platform).await
+    );
 }
 
 macro_rules! before_its_judge {

@@ -30,6 +30,9 @@ pub struct Args {
     /// The same seed gives the same faults
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// GET /_fake/requests tells bodies too, with the personal data in them
+    #[arg(long)]
+    bodies: bool,
 }
 
 fn chance(text: &str) -> Result<(Chance, f64), String> {
@@ -55,7 +58,7 @@ pub(super) async fn fake(common: &Common, args: &Args) -> Result<Exit, Failure> 
     say(&greeting(&base, common.json));
     let print: fn(&Record) =
         if common.json { |record| say(&serde_json::to_string(record).unwrap_or_default()) } else { |record| say(&record.lines()) };
-    let fake = Fake::new(Settings { chances: Chances { of, seed: args.seed }, print: Some(print) });
+    let fake = Fake::new(Settings { chances: Chances { of, seed: args.seed }, bodies: args.bodies, print: Some(print) });
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         never = serve(listener, fake) => match never {},

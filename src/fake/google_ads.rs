@@ -194,7 +194,11 @@ fn conversion(one: &Look<'_>) -> Item {
     one.at("consent").at("adUserData").one_of(&["GRANTED", "DENIED"]);
     one.at("consent").at("adPersonalization").one_of(&["GRANTED", "DENIED"]);
     one.at("orderId").string();
-    Item { name: "conversion".to_owned(), id: one.at("orderId").text().to_owned(), amount: look::amount(&value, &currency) }
+    let id = match one.at("orderId").there() {
+        true => one.at("orderId").text().to_owned(),
+        false => look::digest(&format!("{} {}", one.at("gclid").text(), one.at("conversionDateTime").text())),
+    };
+    Item { name: "conversion".to_owned(), id, amount: look::amount(&value, &currency) }
 }
 
 fn adjustment(one: &Look<'_>) -> Item {
@@ -227,8 +231,12 @@ fn adjustment(one: &Look<'_>) -> Item {
         }
         _ => {}
     }
-    let id = if one.at("orderId").there() { one.at("orderId").text() } else { one.at("gclidDateTimePair").at("gclid").text() };
-    Item { name: kind.text().to_owned(), id: id.to_owned(), amount: look::amount(&value, &currency) }
+    let pair = one.at("gclidDateTimePair");
+    let id = match one.at("orderId").there() {
+        true => one.at("orderId").text().to_owned(),
+        false => look::digest(&format!("{} {}", pair.at("gclid").text(), pair.at("conversionDateTime").text())),
+    };
+    Item { name: kind.text().to_owned(), id, amount: look::amount(&value, &currency) }
 }
 
 #[cfg(test)]

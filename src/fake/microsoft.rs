@@ -183,8 +183,10 @@ fn offline(one: &Look<'_>, call: &Call, adjusts: bool) -> Item {
             }
         }
     }
+    // Click, goal and time are what it knows a conversion by; a click id is nobody else's business.
+    let key = look::digest(&format!("{} {} {}", id.text(), goal.text(), at.text()));
     let name = if adjusts { one.at("AdjustmentType").text() } else { goal.text() };
-    Item { name: name.to_owned(), id: id.text().to_owned(), amount: look::amount(&value, &currency) }
+    Item { name: name.to_owned(), id: key, amount: look::amount(&value, &currency) }
 }
 
 fn uet(event: &Look<'_>, call: &Call) -> Item {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{
@@ -31,6 +31,8 @@ const BODY: usize = 64 << 20;
 pub struct Settings {
     /// Faults by chance.
     pub chances: Chances,
+    /// Keeps what came, for `/_fake/requests`.
+    pub bodies: bool,
     /// Whoever reads along.
     pub print: Option<fn(&Record)>,
 }
@@ -45,6 +47,7 @@ struct State {
     memories: BTreeMap<&'static str, Memory>,
     records: VecDeque<Record>,
     count: u64,
+    bodies: bool,
     print: Option<fn(&Record)>,
 }
 
@@ -52,7 +55,7 @@ impl Fake {
     /// Nothing has come yet.
     pub fn new(settings: Settings) -> Self {
         let script = Script { rules: Vec::new(), chances: settings.chances };
-        let state = State { script, memories: BTreeMap::new(), records: VecDeque::new(), count: 0, print: settings.print };
+        let state = State { script, memories: BTreeMap::new(), records: VecDeque::new(), count: 0, bodies: settings.bodies, print: settings.print };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -126,9 +129,12 @@ impl State {
         };
         remember(memory, &mut verdict, said == "taken");
         self.count += 1;
-        let record = Record::new(self.count, judge.name(), call, verdict, said, answer.status);
+        let mut record = Record::new(self.count, judge.name(), call, verdict, said, answer.status);
         if let Some(print) = self.print {
             print(&record);
+        }
+        if self.bodies {
+            record.body = Some(super::record::body(call));
         }
         if self.records.len() == KEPT {
             self.records.pop_front();
@@ -191,12 +197,4 @@ async fn answer(request: Request<Incoming>, fake: Fake) -> Result<Response<Full<
         response = response.header(name, value);
     }
     response.body(Full::new(answer.body.into()))
-}
-
-/// The document of `/_fake/requests`, for whoever has the value at hand.
-impl Fake {
-    /// Everything that has come, newest last.
-    pub fn requests(&self) -> Value {
-        json!(self.state().records)
-    }
 }

@@ -12,6 +12,10 @@ pub struct Case {
     pub refund: &'static str,
     /// The amount that is told for it; empty where none is told.
     pub told: &'static str,
+    /// Where the first sale's body has the hash of what: the platform's own rule for match keys, applied by hand.
+    pub hashes: &'static [(&'static str, &'static str)],
+    /// Conversions that the odd orders make; a platform has no name for some kinds, and no room for some data.
+    pub odd: usize,
     /// The platform knows a sale by the shop's own reference.
     pub id_is_reference: bool,
     /// State of a sale that the platform refuses.
@@ -41,19 +45,31 @@ pub fn odd(who: &str) -> String {
     who.to_string()
 }
 
-const BUYER: &str = r#"{"email": "ann@example.com", "phone": "+49 30 123456", "first_name": "Anne Marie", "last_name": "Müller", "city": "St. Louis",
+const BUYER: &str = r#"{"email": " John.Doe+shop@GMAIL.com ", "phone": "+49 (30) 12-3456", "first_name": " Anne", "last_name": "Müller", "city": "St. Louis",
     "state": "MO", "zip": "63101-1234", "country": "US", "external_id": "User42", "ip": "203.0.113.7", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
     "page_url": "https://shop.example/checkout/done?x=1", "fbclid": "AbCdEf_gh-1", "fbp": "fb.1.1771800000123.987654321", "gclid": "EAIaIQ", "ttclid": "E.C.P.a",
     "ttp": "2F7h37", "ScCid": "0f1e2d", "scid": "aa11", "epik": "dj0yJnU9", "awc": "1001_1403695822_a430d81e22c9e8687f423efcf024fbaa", "irclickid": "QiiWXOVn-r.Q_3",
     "cjevent": "5b1a8148b3a811eb80e89e3f0a1c0e12", "ranSiteID": "AbCdEfGhIjk-0123456789abcdefghijkl", "landed_at": "2026-01-02T10:04:00Z",
     "consent": {"ad_user_data": "granted", "ad_personalization": "granted"}}"#;
 
-const PLAIN: Case = Case { platform: "", settings: "", who: BUYER, refund: "delivered", told: "", id_is_reference: false, refused: "dead: *" };
+const PLAIN: Case =
+    Case { platform: "", settings: "", who: BUYER, refund: "delivered", told: "", hashes: &[], odd: 8, id_is_reference: false, refused: "dead: *" };
 
 pub const META: Case = Case {
     platform: "meta",
     settings: "dataset = 1\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
     told: "40.25 EUR",
+    hashes: &[
+        ("/data/0/user_data/em/0", "john.doe+shop@gmail.com"),
+        ("/data/0/user_data/ph/0", "4930123456"),
+        ("/data/0/user_data/fn/0", "anne"),
+        ("/data/0/user_data/ln/0", "müller"),
+        ("/data/0/user_data/ct/0", "stlouis"),
+        ("/data/0/user_data/st/0", "mo"),
+        ("/data/0/user_data/zp/0", "63101"),
+        ("/data/0/user_data/country/0", "us"),
+    ],
+    odd: 7,
     ..PLAIN
 };
 pub const GOOGLE_DATA_MANAGER: Case = Case {
@@ -61,6 +77,13 @@ pub const GOOGLE_DATA_MANAGER: Case = Case {
     settings: "account = 1234567890\nactions = { purchase = 5, lead = 6 }\nafter_click = \"0s\"\noauth = { client_id = \"c\", refresh_token = \"r\" }\n\
                token_url = \"{base}/token\"\nbatch_wait = \"300ms\"\nmerchant_id = \"7\"\nfeed_label = \"DE\"\nfeed_language = \"de\"\n",
     told: "60.25 EUR",
+    hashes: &[
+        ("/events/0/userData/userIdentifiers/0/emailAddress", "johndoe@gmail.com"),
+        ("/events/0/userData/userIdentifiers/1/phoneNumber", "+4930123456"),
+        ("/events/0/userData/userIdentifiers/2/address/givenName", "anne"),
+        ("/events/0/userData/userIdentifiers/2/address/familyName", "müller"),
+    ],
+    odd: 5,
     ..PLAIN
 };
 pub const AWIN: Case = Case {
@@ -68,12 +91,21 @@ pub const AWIN: Case = Case {
     settings: "advertiser = 1001\napi_key = \"k\"\nvalidation_token = \"v\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\ncommission_groups = { purchase = \"DEFAULT\", lead = \"LEAD\" }\n",
     id_is_reference: true,
     told: "60.25 EUR",
+    odd: 4,
     ..PLAIN
 };
 pub const TIKTOK: Case = Case {
     platform: "tiktok",
     settings: "event_source_id = \"C4A\"\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
     told: "40.25 EUR",
+    hashes: &[
+        ("/data/0/user/email/0", "john.doe+shop@gmail.com"),
+        ("/data/0/user/phone/0", "+4930123456"),
+        ("/data/0/user/first_name", "anne"),
+        ("/data/0/user/last_name", "müller"),
+        ("/data/0/user/zip_code", "631011234"),
+    ],
+    odd: 7,
     ..PLAIN
 };
 pub const IMPACT: Case = Case {
@@ -81,6 +113,7 @@ pub const IMPACT: Case = Case {
     settings: "account = \"IR1\"\nauth_token = \"t\"\ncampaign = 1\nevent_types = { purchase = 8180, lead = 8181 }\nper_second = 100\nvalue = \"gross\"\nemail = \"sha256\"\nip = \"send\"\n",
     id_is_reference: true,
     told: "60.25",
+    odd: 5,
     ..PLAIN
 };
 pub const CJ: Case = Case {
@@ -88,18 +121,30 @@ pub const CJ: Case = Case {
     settings: "enterprise = 1\nactions = { purchase = 155, lead = 156 }\ntoken = \"t\"\nitems = \"send\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\n",
     id_is_reference: true,
     told: "EUR",
+    odd: 4,
     ..PLAIN
 };
 pub const SNAPCHAT: Case = Case {
     platform: "snapchat",
     settings: "pixel = \"1ec32188-754e-4be2-8e55-c949a984a39f\"\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\n",
     refund: "skipped: *",
+    hashes: &[("/data/0/user_data/em/0", "john.doe+shop@gmail.com"), ("/data/0/user_data/ph/0", "4930123456")],
+    odd: 5,
     ..PLAIN
 };
 pub const PINTEREST: Case = Case {
     platform: "pinterest",
     settings: "ad_account = \"549755885175\"\naccess_token = \"t\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\n",
     refund: "skipped: *",
+    hashes: &[
+        ("/data/0/user_data/em/0", "john.doe+shop@gmail.com"),
+        ("/data/0/user_data/ph/0", "4930123456"),
+        ("/data/0/user_data/fn/0", "anne"),
+        ("/data/0/user_data/ln/0", "müller"),
+        ("/data/0/user_data/ct/0", "stlouis"),
+        ("/data/0/user_data/st/0", "mo"),
+        ("/data/0/user_data/country/0", "us"),
+    ],
     ..PLAIN
 };
 pub const RAKUTEN: Case = Case {
@@ -107,5 +152,6 @@ pub const RAKUTEN: Case = Case {
     settings: "merchant = 12345\nvalue = \"gross\"\nnames = { purchase = \"sale\", lead = \"LEAD\" }\namounts = \"cents\"\n",
     id_is_reference: true,
     told: "-4025 (x 100) EUR",
+    odd: 4,
     ..PLAIN
 };

@@ -26,7 +26,7 @@ impl Platforms {
     /// On a free port.
     pub async fn start() -> Self {
         let mut child = Command::new(BINARY)
-            .args(["--json", "fake", "--listen", "127.0.0.1:0"])
+            .args(["--json", "fake", "--listen", "127.0.0.1:0", "--bodies"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
