@@ -145,6 +145,18 @@ async fn odd_orders_are_well_formed(case: &'static Case) {
     );
 }
 
+async fn a_dead_credential_halts_and_burns_nothing(case: &'static Case) {
+    let scene = Scene::new(case).await;
+    scene.fake.script(&format!(r#"{{"platform": "{}", "answer": "expired", "what": "events"}}"#, case.platform)).await;
+    scene.stage.shop(&format!("select postback.purchase('1', 9.99, 'EUR', '{}', '{}')", case.who, cases::CUP)).await;
+    scene.stage.until("select halted is not null from postback.position", "true").await;
+    assert_eq!(scene.stage.text("select count(*) from postback.attempt where outcome in ('dead', 'delivered', 'skipped')").await, "0");
+    scene.fake.forget().await;
+    scene.stage.command(r#"{"do": "resume", "destination": "d"}"#).await;
+    scene.state(1, "delivered").await;
+    scene.innocent().await;
+}
+
 macro_rules! before_its_judge {
     ($($name:ident = $case:ident,)+) => { $(mod $name {
         use super::*;
@@ -157,6 +169,11 @@ macro_rules! before_its_judge {
         #[tokio::test(flavor = "multi_thread")]
         async fn one_refused_of_four_harms_no_other() {
             one_of_four_is_refused(&cases::$case).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn an_expired_credential_loses_nothing() {
+            a_dead_credential_halts_and_burns_nothing(&cases::$case).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]

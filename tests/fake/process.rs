@@ -52,6 +52,11 @@ impl Platforms {
         self.ask("POST", "/_fake/script", rule).await;
     }
 
+    /// No faults any more.
+    pub async fn forget(&self) {
+        self.ask("DELETE", "/_fake/script", "").await;
+    }
+
     /// What has come.
     pub async fn requests(&self, platform: &str) -> Vec<Value> {
         match self.ask("GET", &format!("/_fake/requests?platform={platform}"), "").await {
