@@ -49,11 +49,15 @@ pub const IN_URLS: [&str; 38] = [
 ];
 
 /// Ids that tie an install to a device.
-pub const OF_DEVICES: [&str; 7] = ["idfa", "gaid", "idfv", "android_id", "appsflyer_id", "adid", "singular_id"];
+pub const OF_DEVICES: [&str; 12] =
+    ["idfa", "gaid", "idfv", "android_id", "appsflyer_id", "adid", "singular_id", "sdid", "asid", "oaid", "fire_adid", "web_uuid"];
+
+/// Ids that tie an event to a visit of the shop: they stand in cookies, never in landing URLs. Google Analytics' own.
+pub const OF_VISITS: [&str; 2] = ["ga_client_id", "ga_session_id"];
 
 /// All of them.
 pub fn known<'a>() -> impl Iterator<Item = &'a str> {
-    IN_URLS.into_iter().chain(OF_DEVICES)
+    IN_URLS.into_iter().chain(OF_DEVICES).chain(OF_VISITS)
 }
 
 /// Whether it is one of them.

@@ -1,6 +1,6 @@
 //! One event on its way to one destination: what adapters build requests from. Data only.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -106,6 +106,44 @@ pub enum Resend {
     Never,
 }
 
+/// Requests in a span of time, at most; one after the other, at equal distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    requests: NonZeroU32,
+    seconds: u32,
+}
+
+impl Rate {
+    /// Zero counts as one, as it does for the others.
+    pub fn per_second(requests: u32) -> Self {
+        Self::new(requests, 1)
+    }
+
+    /// In any minute.
+    pub fn per_minute(requests: u32) -> Self {
+        Self::new(requests, 60)
+    }
+
+    /// In any hour.
+    pub fn per_hour(requests: u32) -> Self {
+        Self::new(requests, 3_600)
+    }
+
+    fn new(requests: u32, seconds: u32) -> Self {
+        Self { requests: NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN), seconds }
+    }
+
+    /// From one request to the next. Rounded up to the nanosecond: with 1/6 s rounded down the seventh request falls into the second.
+    pub fn distance(self) -> Duration {
+        Duration::from_nanos((u64::from(self.seconds) * 1_000_000_000).div_ceil(self.requests.get().into()))
+    }
+
+    /// The slower of the two.
+    pub fn slower(self, other: Self) -> Self {
+        if other.distance() > self.distance() { other } else { self }
+    }
+}
+
 /// What is true of a platform whatever is configured. Each adapter states the source beside its constants.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -115,8 +153,10 @@ pub struct Facts {
     pub bytes_max: usize,
     /// How long a batch that is not full waits for more; zero: not at all.
     pub batch_wait: Duration,
-    /// Requests a second, unless `per_second` says otherwise; `None`: the platform states none.
+    /// Requests a second, unless the configuration says otherwise; `None`: the platform states none.
     pub per_second: Option<u32>,
+    /// Requests an hour, for platforms that count so and allow less than one a second.
+    pub per_hour: Option<u32>,
     /// How refunds are told.
     pub refund: RefundShape,
     /// Resend safety; what differs by kind is in [`crate::platform::Adapter::resend`].
@@ -136,12 +176,19 @@ impl Facts {
         bytes_max: usize::MAX,
         batch_wait: Duration::ZERO,
         per_second: None,
+        per_hour: None,
         refund: RefundShape::None,
         resend: Resend::Never,
         accepted_is_enough: true,
         age_max: None,
         confirm: None,
     };
+
+    /// How often the platform may be asked; the slower where it states two.
+    pub fn rate(&self) -> Option<Rate> {
+        let (second, hour) = (self.per_second.map(Rate::per_second), self.per_hour.map(Rate::per_hour));
+        second.into_iter().chain(hour).reduce(Rate::slower)
+    }
 }
 
 /// When a platform that takes first and processes later is asked for its verdict.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{event::Kind, platform::Settings, route::Filter};
+use crate::{delivery::Rate, event::Kind, platform::Settings, route::Filter};
 
 /// Whether requests leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -44,8 +44,8 @@ pub struct Basis {
 pub struct Limits {
     /// Requests in flight at most.
     pub in_flight: usize,
-    /// Requests a second at most; `None`: as fast as they answer.
-    pub per_second: Option<u32>,
+    /// How often at most; `None`: as fast as they answer.
+    pub rate: Option<Rate>,
     /// Whole request: connecting, headers and body.
     pub deadline: Duration,
     /// Consecutive failures after which the breaker opens.
@@ -56,7 +56,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: 32, per_second: None, deadline: Duration::from_secs(6), breaker_failures: 10, breaker_open: Duration::from_secs(2) }
+        Self { in_flight: 32, rate: None, deadline: Duration::from_secs(6), breaker_failures: 10, breaker_open: Duration::from_secs(2) }
     }
 }
 

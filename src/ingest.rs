@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     books::Changes,
-    event::Event,
+    handed::Decoded,
     ledger::Ledger,
     outbox::{
         DbError, command,
         ingest::{Page, Reader, know},
+        stream,
     },
     session::Session,
 };
@@ -28,8 +29,8 @@ pub struct Pace {
 
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
-/// Pages as small as this one spare the destinations a look at stream and ledger; those of a backlog they come to much later.
-const HAND_ON: usize = 64;
+/// Pages as small as this one are handed on whoever follows: one order after a silence, for example.
+const SMALL: usize = 64;
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
 
@@ -56,6 +57,9 @@ pub async fn run(
                 session.grew(reader.last_seq);
                 active = now;
                 more = page.more;
+                if more {
+                    session.handed.taken(reader.last_seq).await;
+                }
             }
             Some(page) => reader.commit(db, &page, &Changes::default()).await?,
             None => {}
@@ -65,6 +69,7 @@ pub async fn run(
             for (id, what) in command::waiting(db).await? {
                 let answer = command::execute(db, &mut reader, id, &what).await?;
                 tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
+                session.handed.clear();
                 session.grew(reader.last_seq);
                 on_command();
             }
@@ -86,21 +91,23 @@ pub async fn run(
 
 /// One page into ledger and stream, and to the destinations where it may be sent at once.
 async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
-    let decoded: Vec<(i64, Option<Event>)> = page.events.iter().map(|raw| (raw.id, raw.decode_books().ok())).collect();
-    let mut ledger = Ledger::at(reader.last_seq + 1);
-    ledger.know(know(db, decoded.iter().filter_map(|(_, event)| event.as_ref())).await?);
-    for (id, event) in &decoded {
+    let before = reader.last_seq;
+    // Whoever comes to it much later has to read it anyway: then what the ledger needs is enough.
+    let hand_on = session.settling.settle().is_zero() && (page.events.len() <= SMALL || session.handed.is_followed(before));
+    let decoded: Vec<Decoded> = page.events.iter().map(|raw| stream::decoded(raw, hand_on)).collect();
+    let mut ledger = Ledger::at(before + 1);
+    ledger.know(know(db, decoded.iter().filter_map(|event| event.as_deref().ok())).await?);
+    for (raw, event) in page.events.iter().zip(&decoded) {
         match event {
-            Some(event) => ledger.fold(event),
-            None => ledger.fold_unreadable(*id),
+            Ok(event) => ledger.fold(event),
+            Err(_) => ledger.fold_unreadable(raw.id),
         }
     }
-    let before = reader.last_seq;
-    let facts = (session.settling.settle().is_zero() && page.events.len() <= HAND_ON).then(|| ledger.facts());
+    let facts = hand_on.then(|| ledger.facts());
     let changes = ledger.into_changes();
     reader.commit(db, page, &changes).await?;
     if let Some(facts) = facts {
-        session.cache.hand_on(before, &changes.entries, &page.events, facts);
+        session.handed.put(before, &changes.entries, &page.events, &decoded, facts);
     }
     Ok(())
 }

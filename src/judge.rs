@@ -341,12 +341,18 @@ fn say(event: &Event, who: &Object, name: String, to: &Destination) -> Result<Sa
         (Some(gross), Some(currency)) => Some(basis::value(gross, currency, &event.more, to.basis)?),
         (value, _) => value,
     };
-    Ok(Said { value, currency: event.currency, at: event.occurred_at, click: click_ids(who, to), name: Some(name) })
+    Ok(Said { value, currency: event.currency, at: event.occurred_at, click: click_ids(who, &to.click), name: Some(name) })
 }
 
-fn click_ids(who: &Object, to: &Destination) -> BTreeMap<String, String> {
-    let wanted = click::known().chain(to.click.iter().map(String::as_str));
-    wanted.filter_map(|key| who.get(key).and_then(Value::as_str).map(|value| (key.to_owned(), value.to_owned()))).collect()
+/// Those that are known and those that the destination asks for, as text: some shops keep digits as a number.
+fn click_ids(who: &Object, own: &[String]) -> BTreeMap<String, String> {
+    let wanted = click::known().chain(own.iter().map(String::as_str));
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    wanted.filter_map(|key| Some((key.to_owned(), text(who.get(key)?)?))).collect()
 }
 
 /// Later attempts and refunds carry the click ids that were said first, no others.
@@ -354,5 +360,22 @@ fn freeze_click(who: &mut Object, said: &Said) {
     who.retain(|key, _| !click::is_known(key) || said.click.contains_key(key));
     for (key, value) in &said.click {
         who.insert(key.clone(), Value::String(value.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_that_were_said_stay_whatever_is_enriched() {
+        let object = |value: Value| value.as_object().cloned().expect("an object");
+        let first = object(json!({"gclid": "g", "ga_session_id": 1_794_999_000, "own": "o", "fbclid": null, "email": "a@example.com"}));
+        let said = Said { value: None, currency: None, at: Timestamp::UNIX_EPOCH, click: click_ids(&first, &["own".into()]), name: None };
+        let mut later = object(json!({"gclid": "other", "fbclid": "f", "ga_client_id": "1.2", "email": "b@example.com"}));
+        freeze_click(&mut later, &said);
+        assert_eq!(Value::from(later), json!({"gclid": "g", "ga_session_id": "1794999000", "own": "o", "email": "b@example.com"}));
     }
 }

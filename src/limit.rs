@@ -1,9 +1,10 @@
-//! Requests a second, per destination or per shared credential. Pure: time comes in as an argument, nothing here sleeps.
+//! How often requests leave, per destination or per shared credential. Pure: time comes in as an argument, nothing here sleeps.
 //!
 //! GCRA, a leaky bucket without a timer. At `n` a second one request may leave every `1/n` s; `ceil(n / 100)` may leave at
 //! once after a pause, which is 10 ms worth: a sender woken by timers of a millisecond still reaches the rate, and in no
 //! window of one second do more than `n + ceil(n / 100) - 1` leave. Up to 100 a second that is exactly `n`: platforms that
-//! count per second never see more.
+//! count per second never see more. Rates by the minute or hour are the same at other distances: 1,000 an hour are one each
+//! 3.6 s, so that in no hour, however the platform lays it, more than 1,000 leave.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::destination::Destination;
+use crate::{delivery::Rate, destination::Destination};
 
 /// What the registry needs to know of a destination.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +32,13 @@ pub struct Share<'a> {
     pub name: &'a str,
     /// Destinations that name the same credential share one limit.
     pub credential: Option<&'a str>,
-    /// Requests a second at most.
-    pub per_second: Option<u32>,
+    /// How often at most.
+    pub rate: Option<Rate>,
 }
 
 impl<'a> From<&'a Destination> for Share<'a> {
     fn from(destination: &'a Destination) -> Self {
-        Self { name: &destination.name, credential: destination.credential.as_deref(), per_second: destination.limits.per_second }
+        Self { name: &destination.name, credential: destination.credential.as_deref(), rate: destination.limits.rate }
     }
 }
 
@@ -53,14 +54,14 @@ impl Limits {
     /// lowest holds for all of them; those that state none share it too. `previous` are the limits before a reload: where
     /// the rate is the same the count goes on, so that reloading does not hand out a burst.
     pub fn new<'a>(shares: impl IntoIterator<Item = Share<'a>>, previous: &Self) -> Self {
-        let mut rates: HashMap<&str, u32> = HashMap::new();
+        let mut rates: HashMap<&str, Rate> = HashMap::new();
         let shares: Vec<Share<'a>> = shares.into_iter().collect();
         for share in &shares {
-            if let (Some(credential), Some(rate)) = (share.credential, share.per_second) {
-                rates.entry(credential).and_modify(|have| *have = rate.min(*have)).or_insert(rate);
+            if let (Some(credential), Some(rate)) = (share.credential, share.rate) {
+                rates.entry(credential).and_modify(|have| *have = have.slower(rate)).or_insert(rate);
             }
         }
-        let renew = |had: Option<&Limit>, rate: Option<u32>| had.filter(|had| had.rate() == rate).cloned().unwrap_or_else(|| Limit::new(rate));
+        let renew = |had: Option<&Limit>, rate: Option<Rate>| had.filter(|had| had.rate() == rate).cloned().unwrap_or_else(|| Limit::new(rate));
         let mut limits = Self::default();
         for share in shares {
             let limit = match share.credential {
@@ -69,7 +70,7 @@ impl Limits {
                     .entry(credential.to_owned())
                     .or_insert_with(|| renew(previous.by_credential.get(credential), rates.get(credential).copied()))
                     .clone(),
-                None => renew(previous.by_destination.get(share.name), share.per_second),
+                None => renew(previous.by_destination.get(share.name), share.rate),
             };
             limits.by_destination.insert(share.name.to_owned(), limit);
         }
@@ -88,7 +89,7 @@ pub struct Limit(Option<Arc<Bucket>>);
 
 #[derive(Debug)]
 struct Bucket {
-    rate: u32,
+    rate: Rate,
     /// The first time that was passed.
     origin: OnceLock<Instant>,
     clock: Passed,
@@ -96,17 +97,19 @@ struct Bucket {
 }
 
 impl Limit {
-    /// `None`: as fast as they answer. Zero counts as one.
-    pub fn new(per_second: Option<u32>) -> Self {
-        let Some(rate) = per_second.and_then(|rate| NonZeroU32::new(rate.max(1))) else { return Self(None) };
-        let burst = NonZeroU32::new(rate.get().div_ceil(100)).unwrap_or(NonZeroU32::MIN);
-        // Rounded up: `Quota::per_second` rounds 1/6 s down to the nanosecond, and the seventh request falls into the second.
-        let period = Duration::from_nanos(1_000_000_000_u64.div_ceil(rate.get().into()));
-        // Only a period of zero is none, and this one is at least a nanosecond.
-        let Some(quota) = Quota::with_period(period) else { return Self(None) };
+    /// `None`: as fast as they answer.
+    pub fn new(rate: Option<Rate>) -> Self {
+        /// What may leave at once after a pause, as time.
+        const SAVED: Duration = Duration::from_millis(10);
+        let Some(rate) = rate else { return Self(None) };
+        let distance = rate.distance();
+        let burst = SAVED.as_nanos().div_ceil(distance.as_nanos().max(1));
+        let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        // Only a distance of zero is none, and this one is at least a nanosecond.
+        let Some(quota) = Quota::with_period(distance) else { return Self(None) };
         let clock = Passed::default();
         let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
-        Self(Some(Arc::new(Bucket { rate: rate.get(), origin: OnceLock::new(), clock, limiter })))
+        Self(Some(Arc::new(Bucket { rate, origin: OnceLock::new(), clock, limiter })))
     }
 
     /// Takes one request's share, or says how long to wait before asking again. Never blocks.
@@ -116,8 +119,8 @@ impl Limit {
         bucket.limiter.check().map_err(|not_until| not_until.wait_time_from(now))
     }
 
-    /// Requests a second.
-    pub fn rate(&self) -> Option<u32> {
+    /// How often at most.
+    pub fn rate(&self) -> Option<Rate> {
         self.0.as_ref().map(|bucket| bucket.rate)
     }
 }
@@ -149,12 +152,12 @@ mod tests {
     use super::*;
 
     fn share<'a>(name: &'a str, credential: Option<&'a str>, per_second: Option<u32>) -> Share<'a> {
-        Share { name, credential, per_second }
+        Share { name, credential, rate: per_second.map(Rate::per_second) }
     }
 
     #[test]
     fn one_at_a_time_at_the_rate() {
-        let (limit, now) = (Limit::new(Some(10)), Instant::now());
+        let (limit, now) = (Limit::new(Some(Rate::per_second(10))), Instant::now());
         assert_eq!(limit.check(now), Ok(()));
         let wait = limit.check(now).unwrap_err();
         assert!(wait <= Duration::from_millis(100) && wait > Duration::from_millis(99), "{wait:?}");
@@ -173,11 +176,34 @@ mod tests {
         let shares =
             [share("a", Some("key"), Some(50)), share("b", Some("key"), Some(10)), share("c", Some("key"), None), share("d", None, Some(10))];
         let limits = Limits::new(shares, &Limits::default());
-        let now = Instant::now();
-        assert_eq!(["a", "b", "c", "d", "e"].map(|name| limits.of(name).rate()), [Some(10), Some(10), Some(10), Some(10), None]);
+        let (now, ten) = (Instant::now(), Some(Rate::per_second(10)));
+        assert_eq!(["a", "b", "c", "d", "e"].map(|name| limits.of(name).rate()), [ten, ten, ten, ten, None]);
         assert!(limits.of("a").check(now).is_ok());
         assert!(limits.of("c").check(now).is_err(), "a has taken the credential's share");
         assert!(limits.of("d").check(now).is_ok(), "d has its own");
+    }
+
+    #[test]
+    fn the_slowest_holds_in_whatever_span_it_is_counted() {
+        let share = |name, rate| Share { name, credential: Some("key"), rate: Some(rate) };
+        let shares = [share("a", Rate::per_second(1)), share("b", Rate::per_hour(1_000)), share("c", Rate::per_minute(20))];
+        assert_eq!(Limits::new(shares, &Limits::default()).of("a").rate(), Some(Rate::per_hour(1_000)));
+    }
+
+    /// Asked whenever it may be, for three hours: in any hour a thousand and no more, and no fewer at the end.
+    #[test]
+    fn a_thousand_an_hour_are_a_thousand_in_any_hour() {
+        let (limit, start, hour) = (Limit::new(Some(Rate::per_hour(1_000))), Instant::now(), Duration::from_secs(3_600));
+        let (mut now, mut sent) = (start, Vec::new());
+        while now < start + hour * 3 {
+            match limit.check(now) {
+                Ok(()) => sent.push(now),
+                Err(wait) => now += wait,
+            }
+        }
+        let most = sent.iter().enumerate().map(|(index, at)| sent[index..].partition_point(|other| *other - *at < hour)).max();
+        assert_eq!((most, sent.len()), (Some(1_000), 3_000));
+        assert!(limit.check(now + hour).is_ok() && limit.check(now + hour).is_err(), "a pause is not saved up");
     }
 
     #[test]
@@ -195,7 +221,7 @@ mod tests {
         /// than the rate.
         #[test]
         fn the_rate_holds_in_every_window(rate in 1_u32..2_000, late_us in 0_u64..1_000) {
-            let (limit, start) = (Limit::new(Some(rate)), Instant::now());
+            let (limit, start) = (Limit::new(Some(Rate::per_second(rate))), Instant::now());
             let (mut now, end, mut sent) = (start, start + Duration::from_secs(10), Vec::new());
             while now < end {
                 match limit.check(now) {

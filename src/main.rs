@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use postbackd::cli::{self, Args, Command};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {

@@ -3,10 +3,12 @@
 //! A new platform is one file that implements [`Adapter`], its goldens, one line in [`Settings`], one row in the README;
 //! `docs/adapters.md` leads through it. What several platforms need stands beside them: `keys` reads settings, `names` maps kinds,
 //! `person` normalises and hashes match keys, `goods` reads items, `lines` makes them add up, `form` writes queries and forms, `times` writes
-//! times, `limited` knows who asked for limited data use.
+//! times, `limited` knows who asked for limited data use, `google` what Google's APIs share, `device` what an app tells of a phone.
 
+pub mod device;
 pub mod form;
 pub mod goods;
+pub mod google;
 mod keys;
 pub mod limited;
 pub mod lines;
@@ -16,13 +18,19 @@ pub mod times;
 
 pub mod postback;
 
+pub mod adjust;
+pub mod appsflyer;
 pub mod awin;
 pub mod cj;
+pub mod ga4;
+pub mod google_ads;
 pub mod google_data_manager;
 pub mod impact;
 pub mod meta;
+pub mod microsoft;
 pub mod pinterest;
 pub mod rakuten;
+pub mod singular;
 pub mod snapchat;
 pub mod tiktok;
 
@@ -90,8 +98,14 @@ platforms! {
     Meta = "meta", meta::Settings;
     /// Google Data Manager API, for Google Ads.
     GoogleDataManager = "google_data_manager", google_data_manager::Settings;
+    /// Google Ads API, for accounts that may go on with it.
+    GoogleAds = "google_ads", google_ads::Settings;
+    /// Google Analytics 4, Measurement Protocol.
+    Ga4 = "ga4", ga4::Settings;
     /// Awin Conversion API and validation API.
     Awin = "awin", awin::Settings;
+    /// Microsoft Advertising: offline conversions, or the UET Conversions API.
+    Microsoft = "microsoft", microsoft::Settings;
     /// TikTok Events API.
     TikTok = "tiktok", tiktok::Settings;
     /// Snapchat Conversions API.
@@ -104,6 +118,12 @@ platforms! {
     Cj = "cj", cj::Settings;
     /// Rakuten Advertising.
     Rakuten = "rakuten", rakuten::Settings;
+    /// AppsFlyer server-to-server events.
+    AppsFlyer = "appsflyer", appsflyer::Settings;
+    /// Adjust server-to-server events.
+    Adjust = "adjust", adjust::Settings;
+    /// Singular server-to-server events.
+    Singular = "singular", singular::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.
@@ -123,6 +143,13 @@ pub trait Adapter: Send + Sync {
 
     /// One verdict per delivery of the batch, in its order. The status is not the verdict: read the body where it has one.
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome>;
+
+    /// Whether an answer says for certain that nothing was recorded, so that a retry counts nothing twice even where repeats are counted.
+    /// 429, and 503 that names a time, always say so.
+    fn refused(&self, reply: &Reply) -> bool {
+        let _ = reply;
+        false
+    }
 
     /// The value that the platform usually wants; `value = ".."` says otherwise.
     fn basis(&self) -> Basis {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Fence,
+    handed::Handed,
     outbox::{owner::Keeper, stream::Cache},
     settle::Settling,
 };
@@ -29,6 +30,8 @@ pub struct Session {
     pub settling: Settling,
     /// Pages of the stream that destinations share.
     pub cache: Cache,
+    /// What the reader has just written.
+    pub handed: Handed,
     /// Ends the session: a lost connection, a lost lock, another owner.
     pub lost: CancellationToken,
     grown: watch::Sender<i64>,
@@ -43,6 +46,7 @@ impl Session {
             fence,
             settling: Settling::new(settle, last_seq, Instant::now()),
             cache: Cache::default(),
+            handed: Handed::new(last_seq),
             lost: CancellationToken::new(),
             grown: watch::Sender::new(last_seq),
         })

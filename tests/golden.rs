@@ -76,7 +76,8 @@ pub fn delivered(event: Event, case: &Value, settings: &Settings) -> Delivery {
     });
     let currency = event.currency.or(refund.as_ref().and_then(|refund| refund.purchase.currency)).or(Currency::parse("USD"));
     let who = case.get("who").map_or_else(|| event.who.clone(), object);
-    let said = Said { value: event.value, currency, at, click: Default::default(), name };
+    let value = event.value.or(refund.as_ref().map(|refund| refund.amount));
+    let said = Said { value, currency, at, click: Default::default(), name };
     let id = event_id(kind, &event.reference, event.refund_ref.as_deref(), 1);
     Delivery { event: Arc::new(event), event_id: id, generation: 1, who, said, refund, attempt: 1 }
 }
@@ -260,7 +261,7 @@ fn golden_examples_parse() {
                 for (name, table) in file["destination"].as_table().expect("destinations") {
                     let mut table = table.as_table().expect("a table").clone();
                     let platform = table.remove("platform").expect("a platform");
-                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry"] {
+                    for common in ["kinds", "when", "consent", "click", "mode", "start", "deadline", "hold", "value", "retry", "per_hour"] {
                         table.remove(common);
                     }
                     Settings::parse(platform.as_str().expect("a text"), &table, &resolve)
@@ -336,10 +337,60 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("google_data_manager", "account = 1\nactions = { purchase = 1 }", "oauth", "it is missing"),
         ("google_data_manager", "account = 1\nactions = { purchase = 1 }\noauth = { client_id = 'c' }", "oauth", "refresh_token is missing"),
         ("google_data_manager", &format!("account = 1\nactions = {{ purchase = 1 }}\n{oauth}\nservice_account = 's'"), "oauth", "not both"),
+        ("google_ads", "account = 'shop'", "account", "digits"),
+        ("google_ads", "account = 1", "developer_token", "{ credential ="),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'", "actions", "actions = { purchase"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 'buy' }", "actions.purchase", "digits"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 1, refund = 2 }", "actions.refund", "leave it out"),
+        ("google_ads", "account = 1\ndeveloper_token = 'd'\nactions = { purchase = 1 }", "oauth", "it is missing"),
+        ("google_ads", &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nversion = '26'"), "version", "v26"),
+        (
+            "google_ads",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_window = '55d'"),
+            "refund_window",
+            "at most 54d",
+        ),
+        (
+            "google_ads",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nmerchant_id = 'm'"),
+            "merchant_id",
+            "digits",
+        ),
+        ("ga4", "api_secret = 's'", "measurement_id", "it is missing"),
+        ("ga4", "measurement_id = 'UA-1-1'\napi_secret = 's'", "measurement_id", "begins with G-"),
+        ("ga4", "measurement_id = 'G-A'", "api_secret", "{ credential ="),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nnames = { install = 'first_open' }", "names.install", "for itself"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nnames = { lead = 'a lead' }", "names.lead", "letters, digits"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\nresend = 'safe'", "resend", "never, purchases"),
+        ("ga4", "measurement_id = 'G-A'\napi_secret = 's'\ndebug_view = 1", "debug_view", "true or false"),
         ("awin", "api_key = 'k'", "advertiser", "it is missing"),
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
         ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+        ("microsoft", "account = 1\ncustomer = 2", "goals", "offline conversion goals"),
+        ("microsoft", "goals = { purchase = 'Sale', refund = 'Back' }", "goals.refund", "leave it out"),
+        ("microsoft", "account = 'X000ABCD'\ngoals = { purchase = 'Sale' }", "account", "digits"),
+        ("microsoft", "account = 1\ncustomer = 2\ngoals = { purchase = 'Sale' }", "developer_token", "{ credential ="),
+        ("microsoft", "account = 1\ncustomer = 2\ngoals = { purchase = 'Sale' }\ndeveloper_token = 't'", "oauth", "it is missing"),
+        (
+            "microsoft",
+            &format!("account = 1\ncustomer = 2\ngoals = {{ purchase = 'Sale' }}\ndeveloper_token = 't'\n{oauth}\nuser_data = 'always'"),
+            "user_data",
+            "without_click",
+        ),
+        (
+            "microsoft",
+            &format!("account = 1\ncustomer = 2\ngoals = {{ purchase = 'Sale' }}\ndeveloper_token = 't'\n{oauth}\nmax_age = '91d'"),
+            "max_age",
+            "at most 90d",
+        ),
+        ("microsoft", "tag = 7\naccess_token = 't'", "access_token", "set that"),
+        ("microsoft", "api = 'capi'\ngoals = { purchase = 'Sale' }", "goals", "only api = \"offline\""),
+        ("microsoft", "api = 'uet'", "api", "offline, capi"),
+        ("microsoft", "api = 'capi'\naccess_token = 't'", "tag", "it is missing"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nnames = { refund = 'Back' }", "names.refund", "takes no refunds"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nmax_age = '8d'", "max_age", "at most 7d"),
+        ("microsoft", "api = 'capi'\ntag = 7\naccess_token = 't'\nuser_dat = 'send'", "user_dat", "unknown key"),
         ("tiktok", "access_token = 't'", "event_source_id", "it is missing"),
         ("tiktok", "event_source_id = 'a/b'\naccess_token = 't'", "event_source_id", "letters, digits"),
         ("tiktok", "event_source_id = 'C4'", "access_token", "{ credential ="),
@@ -384,6 +435,28 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("rakuten", "merchant = 'shop'", "merchant", "digits"),
         ("rakuten", "merchant = 1\namounts = 'cent'", "amounts", "did you mean cents"),
         ("rakuten", "merchant = 1\nkey = 's'", "key", "unknown key"),
+        ("appsflyer", "s2s_key = 'k'", "apps", "apps = { ios ="),
+        ("appsflyer", "apps = { ios = 123456789 }\ns2s_key = 'k'", "apps.ios", "id123456789"),
+        ("appsflyer", "apps = { android = '123456789' }\ns2s_key = 'k'", "apps.android", "com.example.shop"),
+        ("appsflyer", "apps = { androd = 'a' }\ns2s_key = 'k'", "apps.androd", "did you mean android"),
+        ("appsflyer", "apps = { android = 'a/b' }\ns2s_key = 'k'", "apps.android", "letters, digits"),
+        ("appsflyer", "apps = { android = 'a' }", "s2s_key", "{ credential ="),
+        ("appsflyer", "apps = { android = 'a' }\ns2s_key = 'k'\nrefunds = 'event'", "refunds", "negative, none"),
+        ("adjust", "events = { purchase = 'f0ob4r' }", "app_token", "it is missing"),
+        ("adjust", "app_token = 'a'", "events", "events = { purchase = \"f0ob4r\" }"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'a purchase' }", "events.purchase", "letters and digits"),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\nrefunds = 'negative'", "events", "refund ="),
+        ("adjust", "app_token = 'a'\nevents = { purchase = 'x' }\ntoken = 7", "token", "a secret is"),
+        ("singular", "sdk_key = 'k'", "apps", "com.example.shop"),
+        ("singular", "apps = { ios = 'a' }", "sdk_key", "{ credential ="),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nversion = 'v3'", "version", "v1, v2"),
+        ("singular", "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'käufer' }", "names.lead", "32 ASCII"),
+        (
+            "singular",
+            "apps = { ios = 'a' }\nsdk_key = 'k'\nnames = { lead = 'a_name_that_is_longer_than_32_characters' }",
+            "names.lead",
+            "these are 40",
+        ),
     ] {
         let table: toml::Table = text.parse().expect("TOML");
         let error = Settings::parse(platform, &table, &resolve).map(|_| ()).expect_err(text);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs all tests:  tests/run.sh [what a test's name must contain]
-# Needs Rust, a C compiler, PgBouncer, and a PostgreSQL, which is taken as tests/support/postgres.rs says: POSTBACKD_TEST_DATABASE_URL,
+# Needs Rust, a C compiler and make, PgBouncer, and a PostgreSQL, which is taken as tests/support/postgres.rs says: POSTBACKD_TEST_DATABASE_URL,
 # a Docker engine, or server binaries on this machine. What is missing is installed on Debian and its relatives; elsewhere it
 # is named. The server that the tests start is their own and ends with them.
 set -euo pipefail
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . tests/server.sh
 
 command -v cargo > /dev/null || { echo "tests/run.sh: Rust is missing; rustup installs it, version $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer" >&2; exit 1; }
-need_programs cc gcc curl curl
+need_programs cc gcc make make curl curl
 need_postgresql
 # Of the pool's tests; its own service need not run.
 [ -x /usr/sbin/pgbouncer ] || need_programs pgbouncer pgbouncer

@@ -4,6 +4,8 @@
 mod affiliates;
 mod backlog;
 mod crash;
+mod microsoft;
+mod mobile;
 mod operate;
 mod platforms;
 mod refunds;

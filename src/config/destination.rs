@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Daemon, section::Section};
 use crate::{
     click,
+    delivery::Rate,
     destination::{Basis, Destination, Limits, Mode, RetryPolicy, Route, Start},
     event::Kind,
     platform::Settings,
@@ -69,7 +70,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         );
     }
     let (mut platform, basis, digest, secrets) = settings(table, &platform?, mode, basis)?;
-    limits.per_second = limits.per_second.or(platform.facts().per_second);
+    limits.rate = limits.rate.or(platform.facts().rate());
     // Sending live where "test" is asked for would cost money.
     if mode == Mode::Test
         && let Err(error) = platform.test_mode()
@@ -159,7 +160,7 @@ fn limits(table: &Section<'_>) -> Limits {
     let breaker = table.section("breaker");
     let limits = Limits {
         in_flight: table.integer("in_flight", 1..=1000).map_or(default.in_flight, |number| number as usize),
-        per_second: table.integer("per_second", 1..=100_000),
+        rate: rate(table),
         deadline: table.duration("deadline", default.deadline, Duration::from_millis(100)..=60 * SECOND),
         breaker_failures: breaker.integer("failures", 1..=1000).unwrap_or(default.breaker_failures),
         // It doubles up to five minutes, so that it cannot begin above that.
@@ -167,6 +168,14 @@ fn limits(table: &Section<'_>) -> Limits {
     };
     breaker.finish();
     limits
+}
+
+/// `per_second`, `per_minute`, `per_hour`: as the platform counts. One after the other at the distances of the slowest keeps all of them.
+fn rate(table: &Section<'_>) -> Option<Rate> {
+    let second = table.integer("per_second", 1..=100_000).map(Rate::per_second);
+    let minute = table.integer("per_minute", 1..=6_000_000).map(Rate::per_minute);
+    let hour = table.integer("per_hour", 1..=360_000_000).map(Rate::per_hour);
+    [second, minute, hour].into_iter().flatten().reduce(Rate::slower)
 }
 
 fn retry(table: &Section<'_>) -> RetryPolicy {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
+    delivery::Rate,
     destination::{Basis, Mode, Start},
     event::Kind,
 };
@@ -231,7 +232,13 @@ fn platforms_have_defaults_and_test_modes_of_their_own() {
     const META: &str = "platform = \"meta\"\ndataset = 1\naccess_token = \"t\"\n";
     let net = Basis { without_tax: true, without_shipping: true };
     assert_eq!((one(AWIN).basis, one(&format!("{AWIN}value = \"gross\"")).basis, one(META).basis), (net, Basis::default(), Basis::default()));
-    assert_eq!((one(AWIN).limits.per_second, one(&format!("{AWIN}per_second = 9")).limits.per_second), (Some(1), Some(9)));
+    let rate = |keys: &str| one(keys).limits.rate;
+    assert_eq!((rate(AWIN), rate(&format!("{AWIN}per_second = 9"))), (Some(Rate::per_second(1)), Some(Rate::per_second(9))));
+    assert_eq!(rate(&format!("{AWIN}per_minute = 20")), Some(Rate::per_minute(20)));
+    assert_eq!(rate(&format!("{AWIN}per_second = 1\nper_hour = 1000\nper_minute = 100")), Some(Rate::per_hour(1_000)), "the slowest");
+    const IMPACT: &str = "platform = \"impact\"\naccount = \"a\"\nauth_token = \"t\"\ncampaign = 1\nevent_types = { purchase = 1 }\n";
+    assert_eq!((rate(IMPACT), rate(&format!("{IMPACT}per_second = 9"))), (Some(Rate::per_hour(1_000)), Some(Rate::per_second(9))));
+    assert_eq!(rate(META), None);
     assert_ne!(one(AWIN).digest, one(&format!("{AWIN}value = \"gross\"")).digest);
     let problems = of(&format!("{META}mode = \"test\"")).expect_err("no code").to_string();
     assert!(problems.contains("destination.d.test_event_code") && problems.contains("Events Manager"), "{problems}");

@@ -2,15 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{ANSWER, ANSWER_SOON, DbError, PIN, PIN_ORDERED, RawEvent, pinned, within};
 use crate::{
-    books::{Cause, Entry, Facts},
+    books::Cause,
     event::{Event, Unreadable},
 };
 
@@ -34,8 +34,10 @@ pub struct Numbered {
     pub event: Result<Arc<Event>, String>,
 }
 
-fn decoded(raw: &RawEvent) -> Result<Arc<Event>, String> {
-    raw.decode().map(Arc::new).map_err(|error: Unreadable| format!("unreadable: {error}"))
+/// `whole`, or only what the ledger needs. `Err` is `dead` with these words.
+pub fn decoded(raw: &RawEvent, whole: bool) -> Result<Arc<Event>, String> {
+    let event = if whole { raw.decode() } else { raw.decode_books() };
+    event.map(Arc::new).map_err(|error: Unreadable| format!("unreadable: {error}"))
 }
 
 /// Where the stream ends, as another daemon that writes it left it.
@@ -70,65 +72,23 @@ pub struct Settled {
     pub age: Duration,
 }
 
-/// The last few pages that anyone read, and what the ledger held for the last one that was written. Entries never change, so a page
-/// may be handed out again by its beginning.
+/// The last few pages that anyone read. Entries never change, so a page may be handed out again by its beginning.
 #[derive(Debug, Default)]
-pub struct Cache {
-    pages: Mutex<VecDeque<(i64, Arc<Vec<Numbered>>)>>,
-    fresh: Mutex<Option<Fresh>>,
-}
-
-/// The ledger as it was when these entries were written.
-#[derive(Clone, Debug)]
-struct Fresh {
-    after: i64,
-    last: i64,
-    written: Instant,
-    facts: Arc<Facts>,
-}
-
-/// How long that is taken for the present, though nothing else was written since: what somebody else changes is seen by then.
-const FRESH: Duration = Duration::from_millis(50);
-
-fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
+pub struct Cache(Mutex<VecDeque<(i64, Arc<Vec<Numbered>>)>>);
 
 /// Pages kept: enough for destinations that run side by side, little enough for memory (a page is some hundred kilobytes).
 const CACHED: usize = 3;
 
 impl Cache {
     fn get(&self, after: i64) -> Option<Arc<Vec<Numbered>>> {
-        locked(&self.pages).iter().find(|(key, _)| *key == after).map(|(_, page)| Arc::clone(page))
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().find(|(key, _)| *key == after).map(|(_, page)| Arc::clone(page))
     }
 
     fn put(&self, after: i64, page: &Arc<Vec<Numbered>>) {
-        let mut pages = locked(&self.pages);
+        let mut pages = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         pages.retain(|(key, _)| *key != after);
         pages.push_front((after, Arc::clone(page)));
         pages.truncate(CACHED);
-    }
-
-    /// Entries that have just become durable behind `after`, of these events, with what the ledger holds for them; does nothing where
-    /// another event has to be judged again because of them. Not for entries that have to settle.
-    pub fn hand_on(&self, after: i64, entries: &[Entry], events: &[RawEvent], facts: Facts) {
-        let numbered = |(entry, seq): (&Entry, i64)| {
-            let raw = events.iter().find(|raw| raw.id == entry.event)?;
-            let (reference, event) = (Arc::clone(&raw.reference), decoded(raw));
-            Some(Numbered { seq, cause: entry.cause, only: None, event_id: raw.id, reference, event })
-        };
-        if let Some(page) = entries.iter().zip(after + 1..).map(numbered).collect::<Option<Vec<Numbered>>>() {
-            let last = after + page.len() as i64;
-            self.put(after, &Arc::new(page));
-            *locked(&self.fresh) = Some(Fresh { after, last, written: Instant::now(), facts: Arc::new(facts) });
-        }
-    }
-
-    /// Sales and keys of these entries' events as the ledger holds them, where the stream ends at `last` and that was written a
-    /// moment ago. Nothing about what destinations were told.
-    pub fn fresh(&self, mut seqs: impl Iterator<Item = i64>, last: i64) -> Option<Arc<Facts>> {
-        let fresh = locked(&self.fresh).clone().filter(|fresh| fresh.last == last && fresh.written.elapsed() < FRESH)?;
-        seqs.all(|seq| seq > fresh.after && seq <= fresh.last).then_some(fresh.facts)
     }
 
     /// The entries behind `after` that have settled, at most [`PAGE`].
@@ -170,7 +130,7 @@ fn numbered(row: &Row) -> Numbered {
         only: row.get(2),
         event_id: row.get(3),
         reference: raw.as_ref().map_or_else(|| Arc::from(""), |raw| Arc::clone(&raw.reference)),
-        event: raw.as_ref().map_or_else(|| Err("past retention".into()), decoded),
+        event: raw.as_ref().map_or_else(|| Err("past retention".into()), |raw| decoded(raw, true)),
     }
 }
 
@@ -178,5 +138,5 @@ fn numbered(row: &Row) -> Numbered {
 pub async fn events(db: &Client, ids: &[i64]) -> Result<HashMap<i64, Result<Arc<Event>, String>>, DbError> {
     let sql = "select id, kind, ref, payload::text, occurred_at from postback.event where id = any($1)";
     let rows = pinned(db, PIN, sql, &[(&ids, Type::INT8_ARRAY)]).await?;
-    Ok(super::event_rows(&rows).iter().map(|raw| (raw.id, decoded(raw))).collect())
+    Ok(super::event_rows(&rows).iter().map(|raw| (raw.id, decoded(raw, true))).collect())
 }

@@ -20,9 +20,8 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys, times};
+use super::{Adapter, Refusal, SettingError, google, keys, times};
 use crate::{
-    click,
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     event::Kind,
     outcome::{Outcome, Reply},
@@ -63,10 +62,7 @@ impl Adapter for Settings {
         if delivery.refund.is_some() || event::click_ids(delivery).is_empty() {
             return None;
         }
-        // Without a time of its own the click may have been as late as the order.
-        let clicked = click::time(&delivery.who).unwrap_or(delivery.said.at).min(delivery.said.at);
-        let until = clicked.checked_add(SignedDuration::try_from(self.after_click).ok()?).ok()?;
-        Some((until, format!("Google knows a click only after {}", crate::retry::words(self.after_click))))
+        google::not_before(delivery, self.after_click)
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
@@ -112,7 +108,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().chain(settings::key_file_warning(&self.grant)).collect()
+        keys::clear_warning(&self.base_url).into_iter().chain(google::key_file_warning(&self.grant)).collect()
     }
 
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.

@@ -34,14 +34,17 @@ use crate::{
 const CONFIRM: Confirm = Confirm { first: Duration::from_secs(900), every: Duration::from_secs(1_800), until: Duration::from_secs(3 * 86_400) };
 /// Unverified, with a margin over that half hour: before, there may be no action yet that a refund could find.
 const ACTION_AFTER: SignedDuration = SignedDuration::from_secs(2 * 3_600);
+/// rate-limits: calls of an account.
+const PER_HOUR: u32 = 1_000;
 /// A submission that never was, to ask whether the token may read submissions.
 const NO_SUBMISSION: &str = "A-00000000-0000-0000-0000-000000000000";
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
         Facts {
-            // rate-limits: 1,000 an hour over all endpoints together. What is too fast is told to slow down and loses nothing.
-            per_second: Some(1),
+            // rate-limits: over all endpoints together, so that questions what became of a submission count too. What is too fast is told
+            // to slow down and loses nothing.
+            per_hour: Some(PER_HOUR),
             refund: RefundShape::Restate,
             resend: if self.resend { Resend::Safe } else { Resend::Never },
             // What was not attributed has no action that a refund could amend.

@@ -57,8 +57,9 @@ impl Sender {
             None => self.split(desk, &mut back, outcomes, now),
         };
         let reached = maybe_arrived;
-        // These say that the request was not taken; nothing else does. A 503 without a time may come from a gateway.
-        let refused = |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some();
+        // These say that the request was not taken; nothing else does, but for a platform's own words. A 503 without a time may come from a gateway.
+        let refused =
+            |reply: &Reply| reply.status == 429 || reply.status == 503 && reply.header("retry-after").is_some() || self.to.platform.refused(reply);
         let maybe_arrived = reached && !back.reply.as_ref().is_ok_and(refused);
         for (sent, outcome) in back.batch.iter().zip(outcomes) {
             for seq in sent.all() {

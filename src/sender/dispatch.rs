@@ -39,7 +39,7 @@ type Group = Vec<i64>;
 pub struct Judged {
     groups: Vec<Group>,
     events: HashMap<i64, Result<Arc<Event>, String>>,
-    facts: Arc<Facts>,
+    facts: Facts,
 }
 
 /// Reads what judging needs; events that wait without being in memory too.
@@ -53,8 +53,8 @@ pub fn read_facts(
     let missing: Vec<i64> = items.iter().filter(|item| item.event.is_none()).map(|item| item.event_id).collect();
     let mut events: HashMap<i64, Result<Arc<Event>, String>> = items.iter().filter_map(|item| Some((item.event_id, item.event.clone()?))).collect();
     // Told for the first time, and nothing that follows a purchase: the reader has just seen all that matters.
-    let at_hand = items.iter().all(|item| !has_history(item) && item.event.is_some() && item.kind.is_some_and(is_first_word));
-    let fresh = at_hand.then(|| session.cache.fresh(items.iter().map(|item| item.seq), session.last_seq())).flatten();
+    let first_words: Option<Vec<_>> = items.iter().map(|item| first_word(item)).collect();
+    let fresh = first_words.and_then(|words| session.handed.facts(words.into_iter(), session.last_seq()));
     let history: HashMap<i64, bool> = items.iter().map(|item| (item.event_id, has_history(item))).collect();
     Box::pin(async move {
         if let Some(facts) = fresh {
@@ -69,7 +69,7 @@ pub fn read_facts(
             .filter_map(|(id, event)| Some(facts::About { event: event.as_ref().ok()?, has_history: history.get(id).copied().unwrap_or(true) }))
             .collect();
         let facts = if about.is_empty() { Facts::default() } else { facts::read(&db, &destination, &about).await? };
-        Ok(Judged { groups, events, facts: Arc::new(facts) })
+        Ok(Judged { groups, events, facts })
     })
 }
 
@@ -78,9 +78,10 @@ fn has_history(item: &Item) -> bool {
     item.row.is_some() || item.cause.is_some() || item.tries > 0 || item.maybe_sent
 }
 
-/// What was said before of its order does not matter to it.
-fn is_first_word(kind: Kind) -> bool {
-    kind == Kind::Purchase || kind.is_plain()
+/// Number, kind and reference of what was not tried yet and does not depend on what was said before of its order.
+fn first_word(item: &Item) -> Option<(i64, Kind, &str)> {
+    let kind = item.kind.filter(|kind| *kind == Kind::Purchase || kind.is_plain())?;
+    (!has_history(item) && item.event.is_some()).then_some((item.seq, kind, &*item.lane))
 }
 
 impl Sender {

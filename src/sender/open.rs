@@ -110,6 +110,7 @@ impl Sender {
         }
         // Rows may lie behind the position (they were read once) but never ahead of it, so reading goes on at the position.
         desk.book.read_from(claimed.seq);
+        desk.session.handed.read_up_to(claimed.seq);
         self.settle_stash(&mut desk, now);
         self.resolve_sending(&mut desk, now);
         Ok(desk)

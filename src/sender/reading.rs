@@ -28,13 +28,18 @@ impl Sender {
             return;
         }
         works.read_again = None;
+        let handed = desk.session.handed.page(after).filter(|page| page.last().is_some_and(|last| last.seq <= settled.sure));
         let (session, name, seq) = (Arc::clone(&desk.session), Arc::clone(&self.to.name), desk.recorded_up_to);
         works.page = Some(Box::pin(async move {
-            let db = session.pool.get().await?;
-            let page = session.cache.read(&db, after, settled).await?;
+            let page = match handed {
+                Some(page) if after >= maybe.max(seq) => return Ok((page, HashMap::new())),
+                Some(page) => page,
+                None => session.cache.read(&*session.pool.get().await?, after, settled).await?,
+            };
             let doubtful: Vec<i64> = page.iter().filter(|entry| entry.seq <= maybe.max(seq)).map(|entry| entry.event_id).collect();
             let mut recorded: HashMap<i64, Vec<position::Recorded>> = HashMap::new();
             if !doubtful.is_empty() {
+                let db = session.pool.get().await?;
                 for row in position::recorded(&db, &name, &doubtful).await? {
                     recorded.entry(row.event).or_default().push(row);
                 }
@@ -48,6 +53,9 @@ impl Sender {
             Some(_) => None,
             None => desk.session.settling.next(desk.book.read(), now).or(Some(now + POSITION_LAG)).map(|at| at.max(now + Duration::from_millis(5))),
         };
+        if let Some(last) = page.last() {
+            desk.session.handed.read_up_to(last.seq);
+        }
         for entry in page.iter() {
             desk.book.read_up_to(entry.seq);
             let here = entry.only.as_ref().is_none_or(|only| only.iter().any(|name| **name == *self.to.name));

@@ -1,5 +1,15 @@
 //! One entry per platform: its settings, a buyer with all that it wants to know, and what becomes of a refund and of a refused sale.
 
+/// By what a platform knows a sale.
+pub enum Id {
+    /// The dedupe id.
+    Event,
+    /// The shop's own reference.
+    Reference,
+    /// Something that only it knows.
+    Other,
+}
+
 /// What differs between platforms.
 pub struct Case {
     /// Its name.
@@ -10,14 +20,16 @@ pub struct Case {
     pub who: &'static str,
     /// State of a partial refund.
     pub refund: &'static str,
-    /// The amount that is told for it; empty where none is told.
-    pub told: &'static str,
+    /// The amount that is told for it, empty where it has none; `None`: nothing is told.
+    pub told: Option<&'static str>,
     /// Where the first sale's body has the hash of what: the platform's own rule for match keys, applied by hand.
     pub hashes: &'static [(&'static str, &'static str)],
     /// Conversions that the odd orders make; a platform has no name for some kinds, and no room for some data.
     pub odd: usize,
-    /// The platform knows a sale by the shop's own reference.
-    pub id_is_reference: bool,
+    /// How the platform knows a sale.
+    pub id: Id,
+    /// It says the same to everything, so that neither a refusal nor a dead credential shows.
+    pub silent: bool,
     /// State of a sale that the platform refuses.
     pub refused: &'static str,
 }
@@ -35,9 +47,14 @@ pub const ODD_ITEMS: &str =
 /// The same buyer from elsewhere, with less care.
 pub fn odd(who: &str) -> String {
     let mut who: serde_json::Value = serde_json::from_str(who).expect("JSON");
-    for (name, value) in
-        [("email", " John.Doe+shop@GMAIL.com "), ("phone", "0049 30 123456"), ("ip", "2001:db8::1"), ("city", "São Paulo"), ("zip", "0123-4")]
-    {
+    for (name, value) in [
+        ("email", " John.Doe+shop@GMAIL.com "),
+        ("phone", "0049 30 123456"),
+        ("ip", "2001:db8::1"),
+        ("city", "São Paulo"),
+        ("zip", "0123-4"),
+        ("idfa", "660e1d86-6796-463a-be86-897993136018"),
+    ] {
         if who.get(name).is_some() {
             who[name] = value.into();
         }
@@ -50,15 +67,28 @@ const BUYER: &str = r#"{"email": " John.Doe+shop@GMAIL.com ", "phone": "+49 (30)
     "page_url": "https://shop.example/checkout/done?x=1", "fbclid": "AbCdEf_gh-1", "fbp": "fb.1.1771800000123.987654321", "gclid": "EAIaIQ", "ttclid": "E.C.P.a",
     "ttp": "2F7h37", "ScCid": "0f1e2d", "scid": "aa11", "epik": "dj0yJnU9", "awc": "1001_1403695822_a430d81e22c9e8687f423efcf024fbaa", "irclickid": "QiiWXOVn-r.Q_3",
     "cjevent": "5b1a8148b3a811eb80e89e3f0a1c0e12", "ranSiteID": "AbCdEfGhIjk-0123456789abcdefghijkl", "landed_at": "2026-01-02T10:04:00Z",
+    "msclkid": "1234567890abcdef1234567890abcdef", "ga_client_id": "GA1.1.1234567890.1794800000", "ga_session_id": "1794999000",
+    "appsflyer_id": "1415211453000-6513894", "platform": "ios", "os_version": "17.5", "att": 3, "adid": "18546f6171f67e29d1cb983322ad1329",
+    "idfa": "660E1D86-6796-463A-BE86-897993136018", "idfv": "760E1D86-6796-463A-BE86-897993136019", "sdid": "40009df0-d618-4d81-9da1-cbb3337b8dec",
     "consent": {"ad_user_data": "granted", "ad_personalization": "granted"}}"#;
 
-const PLAIN: Case =
-    Case { platform: "", settings: "", who: BUYER, refund: "delivered", told: "", hashes: &[], odd: 8, id_is_reference: false, refused: "dead: *" };
+const PLAIN: Case = Case {
+    platform: "",
+    settings: "",
+    who: BUYER,
+    refund: "delivered",
+    told: None,
+    hashes: &[],
+    odd: 8,
+    id: Id::Event,
+    silent: false,
+    refused: "dead: *",
+};
 
 pub const META: Case = Case {
     platform: "meta",
     settings: "dataset = 1\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
-    told: "40.25 EUR",
+    told: Some("40.25 EUR"),
     hashes: &[
         ("/data/0/user_data/em/0", "john.doe+shop@gmail.com"),
         ("/data/0/user_data/ph/0", "4930123456"),
@@ -76,7 +106,7 @@ pub const GOOGLE_DATA_MANAGER: Case = Case {
     platform: "google_data_manager",
     settings: "account = 1234567890\nactions = { purchase = 5, lead = 6 }\nafter_click = \"0s\"\noauth = { client_id = \"c\", refresh_token = \"r\" }\n\
                token_url = \"{base}/token\"\nbatch_wait = \"300ms\"\nmerchant_id = \"7\"\nfeed_label = \"DE\"\nfeed_language = \"de\"\n",
-    told: "60.25 EUR",
+    told: Some("60.25 EUR"),
     hashes: &[
         ("/events/0/userData/userIdentifiers/0/emailAddress", "johndoe@gmail.com"),
         ("/events/0/userData/userIdentifiers/1/phoneNumber", "+4930123456"),
@@ -89,15 +119,15 @@ pub const GOOGLE_DATA_MANAGER: Case = Case {
 pub const AWIN: Case = Case {
     platform: "awin",
     settings: "advertiser = 1001\napi_key = \"k\"\nvalidation_token = \"v\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\ncommission_groups = { purchase = \"DEFAULT\", lead = \"LEAD\" }\n",
-    id_is_reference: true,
-    told: "60.25 EUR",
+    id: Id::Reference,
+    told: Some("60.25 EUR"),
     odd: 4,
     ..PLAIN
 };
 pub const TIKTOK: Case = Case {
     platform: "tiktok",
     settings: "event_source_id = \"C4A\"\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\nrefunds = \"event\"\n",
-    told: "40.25 EUR",
+    told: Some("40.25 EUR"),
     hashes: &[
         ("/data/0/user/email/0", "john.doe+shop@gmail.com"),
         ("/data/0/user/phone/0", "+4930123456"),
@@ -111,16 +141,16 @@ pub const TIKTOK: Case = Case {
 pub const IMPACT: Case = Case {
     platform: "impact",
     settings: "account = \"IR1\"\nauth_token = \"t\"\ncampaign = 1\nevent_types = { purchase = 8180, lead = 8181 }\nper_second = 100\nvalue = \"gross\"\nemail = \"sha256\"\nip = \"send\"\n",
-    id_is_reference: true,
-    told: "60.25",
+    id: Id::Reference,
+    told: Some("60.25"),
     odd: 5,
     ..PLAIN
 };
 pub const CJ: Case = Case {
     platform: "cj",
     settings: "enterprise = 1\nactions = { purchase = 155, lead = 156 }\ntoken = \"t\"\nitems = \"send\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\n",
-    id_is_reference: true,
-    told: "EUR",
+    id: Id::Reference,
+    told: Some("EUR"),
     odd: 4,
     ..PLAIN
 };
@@ -150,8 +180,65 @@ pub const PINTEREST: Case = Case {
 pub const RAKUTEN: Case = Case {
     platform: "rakuten",
     settings: "merchant = 12345\nvalue = \"gross\"\nnames = { purchase = \"sale\", lead = \"LEAD\" }\namounts = \"cents\"\n",
-    id_is_reference: true,
-    told: "-4025 (x 100) EUR",
+    id: Id::Reference,
+    told: Some("-4025 (x 100) EUR"),
     odd: 4,
+    ..PLAIN
+};
+pub const GA4: Case = Case {
+    platform: "ga4",
+    settings: "measurement_id = \"G-ABC123DEF4\"\napi_secret = \"s\"\nvalue = \"gross\"\nuser_data = \"send\"\n",
+    id: Id::Reference,
+    silent: true,
+    told: Some("40.25 EUR"),
+    ..PLAIN
+};
+pub const APPSFLYER: Case = Case {
+    platform: "appsflyer",
+    settings: "apps = { ios = \"id123456789\", android = \"com.example.shop\" }\ns2s_key = \"k\"\nmatch_keys = \"send\"\n",
+    id: Id::Reference,
+    told: Some("-40.25 EUR"),
+    hashes: &[("/email_hashed", "john.doe+shop@gmail.com"), ("/phone_number_hashed", "4930123456"), ("/phone_number_e164_hashed", "+4930123456")],
+    ..PLAIN
+};
+pub const ADJUST: Case = Case {
+    platform: "adjust",
+    settings: "app_token = \"4w565xzmb54d\"\nevents = { purchase = \"f0ob4r\", refund = \"k2ab9x\", lead = \"l3ad\" }\n",
+    id: Id::Event,
+    told: Some(""),
+    ..PLAIN
+};
+pub const MICROSOFT: Case = Case {
+    platform: "microsoft",
+    settings: "account = 1\ncustomer = 2\ngoals = { purchase = \"Shop purchase\", lead = \"Lead\" }\ndeveloper_token = \"d\"\nuser_data = \"send\"\n\
+               oauth = { client_id = \"c\", client_secret = \"s\", refresh_token = \"r\" }\ntoken_url = \"{base}/token\"\nafter_click = \"0s\"\nrefund_after = \"0s\"\nbatch_wait = \"300ms\"\n",
+    id: Id::Other,
+    told: Some("60.25 EUR"),
+    hashes: &[("/OfflineConversions/0/HashedEmailAddress", "johndoe@gmail.com")],
+    ..PLAIN
+};
+pub const MICROSOFT_EVENTS: Case = Case {
+    platform: "microsoft",
+    settings: "api = \"capi\"\ntag = 12345678\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\n",
+    refund: "skipped: *",
+    hashes: &[("/data/0/userData/em", "johndoe@gmail.com")],
+    ..PLAIN
+};
+pub const SINGULAR: Case = Case {
+    platform: "singular",
+    settings: "apps = { ios = \"com.example.shop\", android = \"com.example.shop\" }\nsdk_key = \"k\"\n",
+    id: Id::Reference,
+    told: Some(""),
+    ..PLAIN
+};
+pub const GOOGLE_ADS: Case = Case {
+    platform: "google_ads",
+    settings: "account = \"123-456-7890\"\nactions = { purchase = 5, lead = 6 }\ndeveloper_token = \"d\"\nafter_click = \"0s\"\nbatch_wait = \"300ms\"\n\
+               oauth = { client_id = \"c\", refresh_token = \"r\" }\ntoken_url = \"{base}/token\"\nmerchant_id = 7\nfeed_country = \"DE\"\nfeed_language = \"de\"\n",
+    told: Some("60.25 EUR"),
+    hashes: &[
+        ("/conversions/0/userIdentifiers/0/hashedEmail", "johndoe@gmail.com"),
+        ("/conversions/0/userIdentifiers/1/hashedPhoneNumber", "+4930123456"),
+    ],
     ..PLAIN
 };

@@ -88,5 +88,8 @@ mod tests {
         assert_eq!(of("0.02", "3", 2), "1x0.00 2x0.01");
         assert_eq!(of("5.00", "0.5", 2), "1x5.00", "half a metre");
         assert_eq!(of("1.235", "2", 3), "1x0.617 1x0.618");
+        for extreme in ["0", "0.0000000000000000000000000001", "79228162514264337593543950335"] {
+            assert!(!of(extreme, extreme, 2).is_empty() && !of(extreme, "3", 0).is_empty());
+        }
     }
 }

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Refusal, goods, person, times},
+    super::{Refusal, goods, google, person, times},
     settings::{Merchant, Settings},
 };
 use crate::{
     delivery::Delivery,
     event::{Kind, Object},
-    money, route,
+    money,
 };
 
 /// limits: user identifiers of one event.
@@ -53,7 +53,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     if !people.is_empty() {
         event.insert("userData".into(), json!({ "userIdentifiers": people }));
     }
-    let consent = consent(who);
+    let consent = google::consent(who, ["adUserData", "adPersonalization"], ["CONSENT_GRANTED", "CONSENT_DENIED"]);
     if !consent.is_empty() {
         event.insert("consent".into(), consent.into());
     }
@@ -90,10 +90,10 @@ fn transaction_id(to: &Settings, delivery: &Delivery) -> Result<String, Refusal>
     Ok(id)
 }
 
-/// The one click id that Google wants: gclid before gbraid before wbraid; dclid is another product's and goes beside it.
+/// The one click id that Google Ads wants; dclid is another product's and goes beside it.
 pub(super) fn click_ids(delivery: &Delivery) -> Object {
     let mut ids = Object::new();
-    if let Some((name, id)) = ["gclid", "gbraid", "wbraid"].into_iter().find_map(|name| Some((name, person::text(&delivery.who, name)?))) {
+    if let Some((name, id)) = google::click_id(&delivery.who) {
         ids.insert(name.into(), id.into());
     }
     person::put_plain(&mut ids, "dclid", &delivery.who, "dclid");
@@ -102,8 +102,7 @@ pub(super) fn click_ids(delivery: &Delivery) -> Object {
 
 /// E-mail addresses and phones hashed; an address only whole, its country and post code in clear.
 fn identifiers(who: &Object) -> Vec<Value> {
-    let emails = person::hashes(who, "email", person::email_google).into_iter().map(|hash| json!({ "emailAddress": hash }));
-    let phones = person::hashes(who, "phone", person::phone_google).into_iter().map(|hash| json!({ "phoneNumber": hash }));
+    let people = google::identifiers(who, "emailAddress", "phoneNumber");
     let address = || {
         let hash = |key: &str| person::hashes(who, key, person::lower).into_iter().next();
         let (given, family) = (hash("first_name")?, hash("last_name")?);
@@ -111,17 +110,7 @@ fn identifiers(who: &Object) -> Vec<Value> {
         let code = person::text(who, "zip")?;
         Some(json!({ "address": { "givenName": given, "familyName": family, "regionCode": country, "postalCode": code } }))
     };
-    emails.chain(phones).chain(address()).take(IDENTIFIERS_MAX).collect()
-}
-
-fn consent(who: &Object) -> Object {
-    let mut consent = Object::new();
-    for (name, key) in [("adUserData", "ad_user_data"), ("adPersonalization", "ad_personalization")] {
-        if let Some(granted) = route::consent_of(who, key) {
-            consent.insert(name.into(), if granted { "CONSENT_GRANTED" } else { "CONSENT_DENIED" }.into());
-        }
-    }
-    consent
+    people.chain(address()).take(IDENTIFIERS_MAX).collect()
 }
 
 fn cart(merchant: &Merchant, delivery: &Delivery) -> Option<Value> {

@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::BATCH_MAX;
 use crate::{
-    grant::{Grant, Means},
+    grant::Grant,
     platform::{
         Resolve,
         keys::{self, Parsed},
@@ -113,12 +113,4 @@ impl Settings {
             test: false,
         })
     }
-}
-
-/// A key file that is none would only be noticed by the first delivery.
-pub(super) fn key_file_warning(grant: &Grant) -> Option<String> {
-    let Means::ServiceAccount { key_file, .. } = &grant.means else { return None };
-    let key: Option<serde_json::Value> = serde_json::from_str(key_file.reveal()).ok();
-    let good = key.is_some_and(|key| ["client_email", "private_key"].iter().all(|name| key[*name].is_string()));
-    (!good).then(|| format!("{} is not the JSON key file of a service account", key_file.name()))
 }

@@ -121,3 +121,21 @@ proptest! {
         }
     }
 }
+
+/// Numbers beyond any shop's: no line, or one that is too long to be told, but no panic.
+#[test]
+fn extremes_do_no_harm() {
+    let numbers = ["0", "0.0000000000000000000000000001", "1", "3", "79228162514264337593543950335"];
+    for (price, quantity) in numbers.iter().flat_map(|price| numbers.map(|quantity| (price, quantity))) {
+        let line = |id: &str| json!({"id": id, "price": price, "quantity": quantity});
+        let sale = json!({"items": [line("a"), line("b"), line("a")], "discount": price});
+        for own in [json!({}), json!({"items": [{"id": "a", "quantity": quantity}]}), json!({"items": [{"id": "b", "quantity": "0.5"}]})] {
+            let delivery = delivery(sale.clone(), std::slice::from_ref(&own), Some((own.clone(), false)));
+            for (total, digits) in numbers.iter().flat_map(|total| [(dec(total), 0), (dec(total), 3)]) {
+                let folded = left(&delivery, total, digits, plain).map(|lines| fold(lines, 1));
+                assert!(folded.is_none_or(|lines| lines.len() == 1));
+                let _ = (sold(&delivery, total, digits, plain), returned(&delivery, total, digits, plain));
+            }
+        }
+    }
+}

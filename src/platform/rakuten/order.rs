@@ -27,10 +27,15 @@ const LINES_MAX: usize = 200;
 /// Clocks of shop and browser may differ by so much.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// How Rakuten calls the order; a sale after a cancelled one of the same order is another.
+/// How Rakuten calls the order; a sale after a cancelled one of the same order is another. Leads share the names of orders and could be taken
+/// for one, so that they go by their kind too.
 fn order_id(delivery: &Delivery) -> String {
     let reference = &delivery.event.reference;
-    if delivery.generation > 1 { format!("{reference}.{}", delivery.generation) } else { reference.clone() }
+    match (delivery.event.kind.is_plain(), delivery.generation) {
+        (true, _) => delivery.event_id.clone(),
+        (false, 2..) => format!("{reference}.{}", delivery.generation),
+        (false, _) => reference.clone(),
+    }
 }
 
 /// Lists are taken apart at `|`.
