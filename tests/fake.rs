@@ -19,7 +19,7 @@ use crate::{
 const COMMON: &str = "start = \"beginning\"\nkinds = [\"purchase\", \"refund\", \"lead\", \"signup\", \"subscribe\", \"custom\"]\nretry = { first = \"100ms\", max = \"1s\" }\nbreaker = { failures = 1000, open = \"100ms\" }\n";
 /// Time passes: what is asked later is asked now, and what was sent was sent long ago.
 const LATER: &str = "update postback.receipt set answer = answer || '{\"sent\": 1}' where answer is not null;
-                     update postback.pending set next_at = now() where state in ('accepted', 'parked', 'held')";
+                     update postback.pending set next_at = now() where state in ('accepted', 'parked', 'held', 'retrying')";
 
 struct Scene {
     case: &'static Case,
@@ -51,7 +51,7 @@ impl Scene {
             if matches(want) {
                 return;
             }
-            if have.starts_with(open) || have == "-" {
+            if have.starts_with(open) || have.starts_with("retry") || have == "-" {
                 self.stage.shop(LATER).await;
             }
             if began.elapsed() > std::time::Duration::from_secs(20) {

@@ -129,7 +129,9 @@ impl Judge for Microsoft {
     fn throttled(&self, call: &Call) -> Answer {
         match call.path.starts_with("/v1/") {
             true => super::json(429, &json!({"error": {"code": "TooManyRequests", "message": "Too many requests", "details": []}})),
-            false => super::json(429, &json!({"TrackingId": "fake", "Errors": [{"Code": 117, "ErrorCode": "CallRateExceeded", "Message": "Wait"}]})),
+            // The real one wants a minute.
+            false => super::json(429, &json!({"TrackingId": "fake", "Errors": [{"Code": 117, "ErrorCode": "CallRateExceeded", "Message": "Wait"}]}))
+                .header("retry-after", "1"),
         }
     }
 

@@ -92,6 +92,7 @@ impl Judge for Singular {
                 super::json(200, &json!({"status": "error", "reason": format!("missing argument: {}", fault.field)}))
             }
             Some(fault) if fault.field == "p" => super::json(200, &json!({"status": "error", "reason": "invalid platform"})),
+            // What it says to a wrong key is not documented.
             Some(fault) if fault.concern == Concern::Auth => super::json(200, &json!({"status": "error", "reason": "invalid argument: a"})),
             Some(fault) => super::json(200, &json!({"status": "error", "reason": format!("invalid argument: {} {}", fault.field, fault.rule)})),
         }

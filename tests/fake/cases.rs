@@ -191,6 +191,7 @@ pub const GA4: Case = Case {
     id: Id::Reference,
     silent: true,
     told: Some("40.25 EUR"),
+    odd: 6,
     ..PLAIN
 };
 pub const APPSFLYER: Case = Case {
@@ -199,6 +200,7 @@ pub const APPSFLYER: Case = Case {
     id: Id::Reference,
     told: Some("-40.25 EUR"),
     hashes: &[("/email_hashed", "john.doe+shop@gmail.com"), ("/phone_number_hashed", "4930123456"), ("/phone_number_e164_hashed", "+4930123456")],
+    odd: 5,
     ..PLAIN
 };
 pub const ADJUST: Case = Case {
@@ -206,6 +208,7 @@ pub const ADJUST: Case = Case {
     settings: "app_token = \"4w565xzmb54d\"\nevents = { purchase = \"f0ob4r\", refund = \"k2ab9x\", lead = \"l3ad\" }\n",
     id: Id::Event,
     told: Some(""),
+    odd: 5,
     ..PLAIN
 };
 pub const MICROSOFT: Case = Case {
@@ -215,6 +218,7 @@ pub const MICROSOFT: Case = Case {
     id: Id::Other,
     told: Some("60.25 EUR"),
     hashes: &[("/OfflineConversions/0/HashedEmailAddress", "johndoe@gmail.com")],
+    odd: 5,
     ..PLAIN
 };
 pub const MICROSOFT_EVENTS: Case = Case {
@@ -222,6 +226,7 @@ pub const MICROSOFT_EVENTS: Case = Case {
     settings: "api = \"capi\"\ntag = 12345678\naccess_token = \"t\"\nsource_url = \"https://shop.example/\"\nbatch_wait = \"300ms\"\n",
     refund: "skipped: *",
     hashes: &[("/data/0/userData/em", "johndoe@gmail.com")],
+    odd: 7,
     ..PLAIN
 };
 pub const SINGULAR: Case = Case {
@@ -229,6 +234,7 @@ pub const SINGULAR: Case = Case {
     settings: "apps = { ios = \"com.example.shop\", android = \"com.example.shop\" }\nsdk_key = \"k\"\n",
     id: Id::Reference,
     told: Some(""),
+    odd: 4,
     ..PLAIN
 };
 pub const GOOGLE_ADS: Case = Case {
@@ -240,5 +246,6 @@ pub const GOOGLE_ADS: Case = Case {
         ("/conversions/0/userIdentifiers/0/hashedEmail", "johndoe@gmail.com"),
         ("/conversions/0/userIdentifiers/1/hashedPhoneNumber", "+4930123456"),
     ],
+    odd: 5,
     ..PLAIN
 };
