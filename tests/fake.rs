@@ -28,11 +28,18 @@ struct Scene {
     _daemon: Daemon,
 }
 
+/// As Google gives it out.
+fn key_file() -> String {
+    let key = include_str!("../src/http/token/test_key.pem");
+    let account = "shop@project.iam.gserviceaccount.com";
+    serde_json::json!({"type": "service_account", "client_email": account, "private_key": key, "token_uri": "{base}/token"}).to_string()
+}
+
 impl Scene {
     async fn new(case: &'static Case) -> Self {
         let (stage, fake) = (Stage::new().await, Platforms::start().await);
         let base = fake.base(case.platform);
-        let settings = case.settings.replace("{base}", &base);
+        let settings = case.settings.replace("{key_file}", &key_file()).replace("{base}", &base);
         let table = format!("[destination.d]\nplatform = \"{}\"\nbase_url = \"{base}\"\n{COMMON}{settings}", case.platform);
         let _daemon = Daemon::start(Config::new(&stage.database).raw(&table)).await;
         Self { case, stage, fake, _daemon }
@@ -197,6 +204,7 @@ macro_rules! before_its_judge {
 before_its_judge! {
     meta = META,
     google_data_manager = GOOGLE_DATA_MANAGER,
+    google_service_account = GOOGLE_SERVICE_ACCOUNT,
     awin = AWIN,
     tiktok = TIKTOK,
     impact = IMPACT,

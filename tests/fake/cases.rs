@@ -116,6 +116,11 @@ pub const GOOGLE_DATA_MANAGER: Case = Case {
     odd: 5,
     ..PLAIN
 };
+pub const GOOGLE_SERVICE_ACCOUNT: Case = Case {
+    settings: "account = 1234567890\nactions = { purchase = 5, lead = 6 }\nafter_click = \"0s\"\nservice_account = '{key_file}'\n\
+               token_url = \"{base}/token\"\nbatch_wait = \"300ms\"\n",
+    ..GOOGLE_DATA_MANAGER
+};
 pub const AWIN: Case = Case {
     platform: "awin",
     settings: "advertiser = 1001\napi_key = \"k\"\nvalidation_token = \"v\"\nbatch_wait = \"300ms\"\nvalue = \"gross\"\ncommission_groups = { purchase = \"DEFAULT\", lead = \"LEAD\" }\n",
