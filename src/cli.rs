@@ -31,6 +31,7 @@ mod status;
 mod action;
 mod adopt;
 mod dead;
+mod fake;
 mod pause;
 mod rebase;
 mod replay;
@@ -117,6 +118,8 @@ pub enum Command {
     Doctor,
     /// What capture costs the shop, and how fast delivery is, measured on your own server
     Bench(bench::Args),
+    /// Fake platforms on loopback that judge every request as the real ones would
+    Fake(fake::Args),
 }
 
 /// Runs everything but the daemon.
@@ -126,6 +129,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
         match command {
             Command::Run => run::run(common),
             Command::Bench(args) => bench::bench(common, args),
+            Command::Fake(args) => fake::fake(common, args).await,
             Command::Check(args) => check::check(common, args).await,
             Command::Schema(args) => schema::schema(common, args).await,
             Command::Preview(args) => preview::preview(common, args).await,

@@ -7,6 +7,7 @@ mod cli;
 mod copies;
 mod crash;
 mod demo;
+mod fake;
 mod harness;
 mod heal;
 mod isolation;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 200 | delivered; those of `PartialErrors` by their own word, by default rejected |
 //! | 105, 106, 108, 116, 204, 205, 208, 1001, 1029, 1030, 1102 | halted: credential, account, address |
-//! | 109 | retry: the token has ended |
+//! | 109 | retry: the token has ended; with 401 halted: so has a fresh one |
 //! | 117, 207 | retry, the destination slows down, for a minute where no time is named |
 //! | 0 | retry |
 //! | `OfflineConversionNameInvalid`, `NotEligibleForEnhancedConversions` | halted: the goal |
@@ -114,6 +114,10 @@ fn of_all(to: &Settings, offline: &Offline, fault: &Fault, reply: &Reply, now: T
         ),
         (204 | 205, _) => Outcome::halted(format!("version {} is refused ({why})", to.version), "correct version, or upgrade, and resume"),
         (117 | 207, _) => Outcome::throttled(why, Some(retry_after(reply, now).unwrap_or(MINUTE))),
+        // With 401 an older token would have been thrown away and fetched anew: this is the platform's word on a fresh one.
+        (109, _) | (_, "AuthenticationTokenExpired") if reply.status == 401 => {
+            Outcome::halted(format!("the credential is refused ({why})"), offline::renew(offline))
+        }
         (0 | 109, _) | (_, "AuthenticationTokenExpired") => Outcome::Retry { why, after: retry_after(reply, now), throttled: false },
         (_, "OfflineConversionNameInvalid") => Outcome::halted(
             format!("a goal is unknown ({why})"),

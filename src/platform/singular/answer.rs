@@ -64,8 +64,9 @@ fn error(to: &Settings, reason: &str) -> Outcome {
     let why = words(reason);
     let lower = reason.to_ascii_lowercase();
     let key = of_key(&lower);
-    let missing = lower.split_once("missing argument:").map(|(_, name)| name.trim());
-    if key || missing.is_some_and(|name| matches!(name, "a" | "i")) {
+    // Missing or invalid: what a wrong key is answered with is not documented, and events must not be burnt for one.
+    let argument = lower.split_once("argument:").map(|(_, name)| name.trim());
+    if key || argument.is_some_and(|name| matches!(name, "a" | "i")) {
         return Outcome::halted(why, renew(to));
     }
     match ["missing", "invalid", "no device id", "should have"].iter().any(|word| lower.contains(word)) {
