@@ -1,5 +1,5 @@
 #!/bin/bash
-# A whole shop in a throw-away PostgreSQL, three platforms, and postbackd between them:  examples/demo.sh [--keep]
+# A whole shop in a throw-away PostgreSQL, four platforms, and postbackd between them:  examples/demo.sh [--keep]
 #
 # Builds postbackd, starts everything in a temporary directory, plays a few minutes of a shop's life in ten seconds, shows
 # what each platform gets, and checks every promise from the platforms' own record. Exit code 0: all were kept; 1: one was
@@ -129,7 +129,7 @@ start_postgresql() {
   cd - > /dev/null
   admin_url=postgres://postgres:$word@127.0.0.1:$port/shop
   shop_url=postgres://shop:$word@127.0.0.1:$port/shop
-  export DEMO_DATABASE_URL=postgres://postbackd:$word@127.0.0.1:$port/shop
+  export DEMO_DATABASE_URL=postgres://postbackd:$word@127.0.0.1:$port/shop DEMO_TOKEN=any
   sql "${admin_url%/shop}/postgres" -c 'create database shop'
   sql "$admin_url" -c "create role shop login password '$word'; create role postbackd login password '$word'"
 }
@@ -146,10 +146,17 @@ start_receiver() {
 }
 tell() { echo "$*" >&8; }
 
+# An ad platform that judges every request by that platform's documentation; one line of JSON for each.
+start_fake() {
+  "$bin" --json fake --listen 127.0.0.1:0 > "$dir/fake.jsonl" 2> "$dir/fake.log" & fake_pid=$!
+  until [ -s "$dir/fake.jsonl" ]; do kill -0 "$fake_pid" 2> /dev/null || { cat "$dir/fake.log" >&2; cannot 'postbackd fake ended, see above'; }; sleep 0.02; done
+  fake=$(sed -n '1s/.*"listening":"\([^"]*\)".*/\1/p' "$dir/fake.jsonl")
+}
+
 start_daemon() {
-  sed "s|http://127.0.0.1:8080/|http://127.0.0.1:$(cat "$dir/port")/|" examples/demo/postbackd.toml > "$dir/postbackd.toml"
+  sed "s|http://127.0.0.1:8080/|http://127.0.0.1:$(cat "$dir/port")/|; s|http://127.0.0.1:9080/|$fake/|" examples/demo/postbackd.toml > "$dir/postbackd.toml"
   NO_COLOR=1 "$bin" --config "$dir/postbackd.toml" run >> "$dir/daemon.log" 2>&1 & daemon=$!
-  wait_for 30 'the daemon begins' "select count(*) = 3 and min(p.epoch) > $epoch from postback.position p"
+  wait_for 30 'the daemon begins' "select count(*) = 4 and min(p.epoch) > $epoch from postback.position p"
   epoch=$(ask 'select greatest((select epoch from postback.ingest), max(epoch)) from postback.position')
 }
 
@@ -244,13 +251,15 @@ play() {
 
   title 'The network is back'
   tell network ok
-  wait_for 20 'the network gets what waited for it' "select count(*) filter (where state = 'waiting') = 0 from demo.state where destination = 'network'"
+  wait_for 20 'network and ad platform get what waited for them' "select count(*) filter (where state = 'waiting') = 0 from demo.state where destination in ('network', 'tiktok')"
 }
 
 # ------------------------------------------------------------------------------------------------------------- the judge
 
 load() {
-  sql "$admin_url" -c 'truncate demo.request restart identity' -c "\\copy demo.request (at_us, platform, status, event_id, order_ref, kind, value, currency, click) from '$dir/record.tsv'"
+  sql "$admin_url" -c 'truncate demo.request, demo.judged restart identity' \
+    -c "\\copy demo.request (at_us, platform, status, event_id, order_ref, kind, value, currency, click) from '$dir/record.tsv'" \
+    -c "\\copy demo.judged from '$dir/fake.jsonl' csv quote e'\\x01' delimiter e'\\x02'" -c 'select demo.take_judged()' > /dev/null
 }
 judge() {
   load
@@ -265,7 +274,7 @@ show_verdict() {
 }
 
 # What the record is made to hold, and the promise that this breaks.
-forgeries=(early ghost twice refund-first revenue slow)
+forgeries=(early ghost twice refund-first revenue slow wrong)
 forge() {
   case $1 in
     early) tell forge tracker purchase 1008 210.00 EUR purchase-1008 500 ;;
@@ -274,6 +283,13 @@ forge() {
     refund-first) tell forge partner refund 1001 20.00 EUR refund-1001-1 9000 ;;
     revenue) tell forge network purchase 1001 140.99 EUR purchase-1001 9000 ;;
     slow) local n; for n in 1 2 3 5 6 7 8; do tell forge tracker purchase 200$n 1.00 EUR purchase-200$n 60000; done ;;
+    # A request with nothing in it. It stays in the fake's record: the last one.
+    wrong)
+      local place=${fake#http://}
+      exec 7<> "/dev/tcp/${place%:*}/${place#*:}"
+      printf 'POST /tiktok/open_api/v1.3/event/track/ HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}' "$place" >&7
+      cat <&7 > /dev/null; exec 7>&-
+      ;;
     *) cannot "no forgery $1, but: ${forgeries[*]}" ;;
   esac
   # Commands are obeyed one after the other.
@@ -289,6 +305,7 @@ breaks() {
     refund-first) echo 'a refund is sent only where' ;;
     revenue) echo 'revenue at each platform' ;;
     slow) echo 'a platform that hangs' ;;
+    wrong) echo 'what an ad platform gets' ;;
   esac
 }
 forge_each() {
@@ -320,6 +337,7 @@ everything() {
   sql "$admin_url" -f examples/demo/triggers.sql > /dev/null || cannot 'the triggers cannot be attached, see above'
   sql "$admin_url" -f examples/demo/checks.sql || cannot 'the judge cannot be installed, see above'
   start_receiver "${EPOCHREALTIME/[.,]/}"
+  start_fake
   start_daemon
   play
 
@@ -336,7 +354,7 @@ everything() {
   if [ -n "$keep" ]; then
     title 'It goes on running. Look around in another terminal:'
     cat <<LOOK
-  export POSTBACKD_CONFIG=$dir/postbackd.toml DEMO_DATABASE_URL=$DEMO_DATABASE_URL
+  export POSTBACKD_CONFIG=$dir/postbackd.toml DEMO_DATABASE_URL=$DEMO_DATABASE_URL DEMO_TOKEN=$DEMO_TOKEN
   $bin status
   $bin order 1001
   $bin order 1003

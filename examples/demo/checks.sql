@@ -17,6 +17,19 @@ create table demo.request (
   click     text
 );
 
+-- What "postbackd fake" said of each request, and first where it listens.
+create table demo.judged (record jsonb not null);
+
+create function demo.take_judged() returns bigint language sql as $$
+  with taken as (
+    insert into demo.request (at_us, platform, status, event_id, order_ref, kind, value, currency)
+    select extract(epoch from (record->>'at')::timestamptz) * 1e6, record->>'platform', (record->>'status')::int, item->>'id',
+           replace(item->>'id', 'purchase-', ''), 'purchase', split_part(item->>'amount', ' ', 1)::numeric, split_part(item->>'amount', ' ', 2)
+      from demo.judged, jsonb_array_elements(record->'items') item
+    returning n)
+  select count(*) from taken
+$$;
+
 create view demo.arrival as
 select r.*, to_timestamp(at_us / 1e6) as at, status between 200 and 299 as taken from demo.request r;
 
@@ -35,8 +48,8 @@ select o.number as ref, o.currency, p.paid, p.paid - coalesce(r.refunded, 0) as 
 
 -- The platforms' books: the tracker adds purchases and takes refunds off, the network believes what it was told last.
 create view demo.balance as
-select 'tracker' as platform, order_ref as ref, currency, sum(case kind when 'purchase' then value else -value end) as net
-  from demo.arrival where platform = 'tracker' and taken group by order_ref, currency
+select platform, order_ref as ref, currency, sum(case kind when 'purchase' then value else -value end) as net
+  from demo.arrival where platform in ('tracker', 'tiktok') and taken group by platform, order_ref, currency
 union all
 (select distinct on (order_ref) 'network', order_ref, currency, value
    from demo.arrival where platform = 'network' and taken order by order_ref, n desc);
@@ -44,6 +57,9 @@ union all
 -- Which orders a platform has to have: the network those that came by its link and that it did not refuse.
 create view demo.owed as
 select 'tracker' as platform, ref, currency, net from demo.books
+union all
+-- It takes no refunds: it has what was paid.
+select 'tiktok', ref, currency, paid from demo.books
 union all
 select 'network', ref, currency, net from demo.books b
  where has_click and not exists (select from demo.arrival a where a.platform = 'network' and a.order_ref = b.ref and a.status = 422);
@@ -127,6 +143,10 @@ create function demo.promises(settle interval) returns table (promise text, brok
             from demo.owed o full join demo.balance b on (b.platform, b.ref) = (o.platform, o.ref)
            where (b.net, b.currency) is distinct from (o.net, o.currency)),
          (select string_agg(format('%s %s in the shop', net, currency), ', ') from (select currency, sum(net) as net from demo.books group by currency order by 1) x)
+  union all
+  select 'what an ad platform gets is as its documentation wants it',
+         (select string_agg(format('%s %s', fault->>'field', fault->>'rule'), '; ') from demo.judged, jsonb_array_elements(record->'faults') fault),
+         (select format('%s requests judged', count(*)) from demo.judged where record ? 'items')
   union all
   select 'every event has a state with a name at every destination',
          (select string_agg(format('%s of %s at %s: %s', kind, ref, destination, state), '; ') from demo.state
