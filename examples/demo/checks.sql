@@ -75,7 +75,8 @@ select p.destination, s.id, s.kind, s.ref,
   from postback.position p
        cross join demo.said s
        left join lateral (select max(seq) as seq from postback.log where event = s.id and cause is null) l on true
-       left join postback.pending d on d.destination = p.destination and d.event = s.id
+       -- An event that is to be judged again stands there twice.
+       left join lateral (select state, reason from postback.pending w where w.destination = p.destination and w.event = s.id order by w.seq limit 1) d on true
        left join lateral (select outcome, reason from postback.attempt t where t.destination = p.destination and t.event = s.id
                            order by attempt desc limit 1) a on true;
 
