@@ -217,6 +217,22 @@ pub trait Adapter: Send + Sync {
     }
 }
 
+/// The delivery of a batch, where the platform takes one a request.
+fn single(batch: &[Delivery]) -> Result<&Delivery, Refusal> {
+    match batch {
+        [delivery] => Ok(delivery),
+        _ => Err(Refusal::dead("one event a request")),
+    }
+}
+
+/// What the answer to a probe says, judged like any other: whatever would halt the destination is wrong with its settings.
+fn unless_halted(verdict: impl Into<Option<Outcome>>) -> Result<(), String> {
+    match verdict.into() {
+        Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
+        _ => Ok(()),
+    }
+}
+
 /// Why no request can be built for a delivery, ever: it becomes `skipped` (the platform does not want it) or `dead`
 /// (something is wrong with it). Texts name fields, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -346,8 +346,8 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("google_ads", &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nversion = '26'"), "version", "v26"),
         (
             "google_ads",
-            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_window = '55d'"),
-            "refund_window",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_max_age = '55d'"),
+            "refund_max_age",
             "at most 54d",
         ),
         (

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use settings::Refunds;
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -47,10 +47,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => event::request(self, delivery, now),
-            _ => Err(Refusal::dead("one event a request")),
-        }
+        event::request(self, single(batch)?, now)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -84,10 +81,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         let kind = self.events.iter().next().map_or(Kind::Purchase, |(kind, _)| kind);
-        match answer::outcome(self, kind, 1, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::outcome(self, kind, 1, reply, Timestamp::UNIX_EPOCH))
     }
 }
 
@@ -140,6 +134,7 @@ mod tests {
         assert!(refused(404, r#"{"error": "Event request failed (Device not found)"}"#));
         assert!(!refused(404, "not found") && !refused(500, r#"{"error": "Event request failed (Internal error)"}"#) && !refused(200, "{}"));
     }
+
     #[test]
     fn a_probe_is_of_nobody_and_tells_wrong_tokens() {
         let to = settings("events = { purchase = 'x' }");

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, keys};
+use super::{Adapter, Refusal, keys, single, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -42,7 +42,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        let [delivery] = batch else { return Err(Refusal::dead("one event a request")) };
+        let delivery = single(batch)?;
         let (_, app) = self.apps.of(delivery)?;
         Ok(self.post(app, &event::of(self, delivery, now)?))
     }
@@ -64,10 +64,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::refused(self, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::refused(self, reply, Timestamp::UNIX_EPOCH))
     }
 }
 

@@ -26,7 +26,7 @@ use serde_json::json;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times};
 use crate::{
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -69,7 +69,7 @@ impl Adapter for Settings {
 
     fn not_before(&self, delivery: &Delivery) -> Option<(Timestamp, String)> {
         let refund = delivery.refund.as_ref()?;
-        let until = answer::sent(refund).unwrap_or(refund.purchase.at).checked_add(PROCESSED_AFTER).ok()?;
+        let until = times::sent(refund).unwrap_or(refund.purchase.at).checked_add(PROCESSED_AFTER).ok()?;
         Some((until, "CJ may not have processed the purchase yet".into()))
     }
 
@@ -129,7 +129,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         match answer::refused_token(reply) {
-            Some(why) => Err(format!("{why}: {}", self.fix())),
+            Some(why) => Err(format!("{why}; {}", self.fix())),
             None => Ok(()),
         }
     }

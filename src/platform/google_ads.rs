@@ -17,12 +17,12 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, google, keys};
+use super::{Adapter, Refusal, SettingError, google, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -41,7 +41,7 @@ impl Adapter for Settings {
             batch_wait: self.batch_wait,
             refund: RefundShape::Restate,
             resend: Resend::Safe,
-            age_max: Some(self.age_max),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         }
     }
@@ -60,11 +60,7 @@ impl Adapter for Settings {
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
-        let (from, lasts) = match &delivery.refund {
-            Some(refund) => (refund.purchase.at, self.refund_window),
-            None => (delivery.said.at, self.age_max),
-        };
-        from.checked_add(SignedDuration::try_from(lasts).ok()?).ok()
+        times::until(delivery, self.max_age, self.refund_max_age)
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -110,10 +106,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::halts(self, reply, Timestamp::UNIX_EPOCH) {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::halts(self, reply, Timestamp::UNIX_EPOCH))
     }
 }
 

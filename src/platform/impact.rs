@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, form, keys};
+use super::{Adapter, Refusal, form, keys, single, times};
 use crate::{
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -70,7 +70,7 @@ impl Adapter for Settings {
 
     fn not_before(&self, delivery: &Delivery) -> Option<(Timestamp, String)> {
         let refund = delivery.refund.as_ref()?;
-        let until = answer::sent(refund).unwrap_or(refund.purchase.at).checked_add(ACTION_AFTER).ok()?;
+        let until = times::sent(refund).unwrap_or(refund.purchase.at).checked_add(ACTION_AFTER).ok()?;
         Some((until, "impact may not have made an action of the purchase yet".into()))
     }
 
@@ -79,7 +79,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], _: Timestamp) -> Result<Request, Refusal> {
-        let [delivery] = batch else { return Err(Refusal::dead("one conversion a request")) };
+        let delivery = single(batch)?;
         let request = match &delivery.refund {
             Some(refund) => action::request(self, delivery, refund)?,
             None => conversion::request(self, delivery)?,
@@ -113,7 +113,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         match reply.status {
-            401 => Err(format!("account or token is refused (HTTP 401): {}", self.fix())),
+            401 => Err(format!("account or token is refused (HTTP 401); {}", self.fix())),
             403 if self.confirm => Err("the token may not read API submissions: give it that scope, or set confirm = \"never\"".into()),
             _ => Ok(()),
         }

@@ -124,6 +124,16 @@ pub(in crate::platform) fn required(table: &Table, key: &str, like: &str) -> Par
     }
 }
 
+/// A key that may be left out.
+pub(in crate::platform) fn given<T>(table: &Table, key: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Parsed<Option<T>> {
+    table.contains_key(key).then(|| parse(key)).transpose()
+}
+
+/// A text that may be left out; an empty one is none.
+pub(in crate::platform) fn some_text(table: &Table, key: &str) -> Parsed<Option<String>> {
+    Ok(text(table, key)?.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
 /// A text or a whole number, as text: ids are written either way.
 pub(in crate::platform) fn scalar(table: &Table, key: &str) -> Parsed<Option<String>> {
     match table.get(key) {
@@ -157,6 +167,12 @@ pub(in crate::platform) fn choice<T: Copy>(table: &Table, key: &str, default: T,
             wrong(key, format!("{given:?} is none of {}{}", known.join(", "), hint(given, known.iter().copied())))
         }
     }
+}
+
+/// One of the platform's own words, as it writes them.
+pub(in crate::platform) fn word(table: &Table, key: &str, default: &'static str, words: &[&'static str]) -> Parsed<&'static str> {
+    let words: Vec<_> = words.iter().map(|word| (*word, *word)).collect();
+    choice(table, key, default, &words)
 }
 
 /// A whole number between two.

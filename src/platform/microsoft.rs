@@ -22,13 +22,13 @@ mod settings;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use settings::Settings;
 use settings::{Api, Capi, OFFLINE_AGE, UserData};
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -38,8 +38,6 @@ use crate::{
 
 /// Conversions API: a connector states 1 MB; unverified for offline conversions, of which a thousand are far less.
 const BYTES_MAX: usize = 1_000_000;
-/// What is on its way when the time ends would be refused.
-const MARGIN: Duration = Duration::from_secs(600);
 /// Unverified: for how long the Conversions API drops a repeated event id; its guide knows one for tag and server, hence the setting.
 const DEDUPES_FOR: Duration = Duration::from_secs(24 * 3_600);
 
@@ -49,7 +47,7 @@ impl Adapter for Settings {
             batch_max: self.batch,
             bytes_max: BYTES_MAX,
             batch_wait: self.batch_wait,
-            age_max: Some(self.max_age.saturating_sub(MARGIN)),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         };
         match &self.api {
@@ -74,11 +72,7 @@ impl Adapter for Settings {
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
-        let (from, lasts) = match &delivery.refund {
-            Some(refund) => (refund.purchase.at, OFFLINE_AGE),
-            None => (delivery.said.at, self.max_age),
-        };
-        from.checked_add(SignedDuration::try_from(lasts.saturating_sub(MARGIN)).ok()?).ok()
+        times::until(delivery, self.max_age, OFFLINE_AGE)
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -133,14 +127,10 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        let found = match &self.api {
+        unless_halted(match &self.api {
             Api::Offline(offline) => applied::halt(self, offline, reply),
             Api::Capi(capi) => received::verdicts(capi, 1, reply, Timestamp::UNIX_EPOCH).pop(),
-        };
-        match found {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        })
     }
 }
 

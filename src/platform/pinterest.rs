@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys, person};
+use super::{Adapter, Refusal, SettingError, keys, person, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -95,10 +95,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop() {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop())
     }
 }
 

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, keys};
+use super::{Adapter, Refusal, keys, single};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -54,10 +54,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], _: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => order::request(self, delivery),
-            _ => Err(Refusal::dead("one order a request")),
-        }
+        order::request(self, single(batch)?)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {

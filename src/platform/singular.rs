@@ -21,7 +21,7 @@ use jiff::Timestamp;
 pub use settings::Settings;
 use settings::{Refunds, Version};
 
-use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -44,10 +44,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => event::request(self, delivery, now),
-            _ => Err(Refusal::dead("one event a request")),
-        }
+        event::request(self, single(batch)?, now)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -126,6 +123,7 @@ mod tests {
         assert_eq!(warned(""), "");
         assert!(warned("version = 'v1'").contains("2026-07-15"));
     }
+
     #[test]
     fn a_probe_holds_no_event_and_tells_wrong_keys() {
         let body = settings("").probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());

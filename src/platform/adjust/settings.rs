@@ -59,7 +59,7 @@ impl Settings {
         Ok(Self {
             app_token: keys::path_part(table, "app_token", "4w565xzmb54d")?,
             events,
-            token: if table.contains_key("token") { Some(keys::header_key(table, "token", resolve)?) } else { None },
+            token: keys::given(table, "token", |key| keys::header_key(table, key, resolve))?,
             refunds,
             resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
             sandbox: false,

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    super::google,
+    super::{google, times},
     conversion,
     error::{Problem, problems},
     settings::Settings,
@@ -216,6 +216,5 @@ pub(super) fn unmatched(answer: &Value) -> bool {
 /// When the purchase was sent; without a word on that the refund's own time stands for it.
 fn sent(delivery: &Delivery) -> Option<Timestamp> {
     let refund = delivery.refund.as_ref()?;
-    let kept = refund.answer.as_ref().and_then(|answer| answer.get("sent")?.as_i64());
-    Some(kept.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(delivery.said.at))
+    Some(times::sent(refund).unwrap_or(delivery.said.at))
 }

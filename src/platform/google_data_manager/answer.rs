@@ -66,8 +66,9 @@ fn accepted(to: &Settings, delivery: &Delivery, id: &str, batch: &[Delivery]) ->
         return Outcome::Delivered { answer: None, note: Some("validated".into()) };
     }
     let action = event::action(delivery).unwrap_or_default();
+    let id_of_sale = event::transaction_id(to, delivery).unwrap_or_default();
     let same = batch.iter().filter(|other| event::action(other).unwrap_or_default() == action).count();
-    Outcome::Accepted { answer: Some(json!({ "request_id": id, "action": action, "events": same })) }
+    Outcome::Accepted { answer: Some(json!({ "request_id": id, "action": action, "events": same, "transaction_id": id_of_sale })) }
 }
 
 /// The verdict where it is the same for every event and no event's fault; `None`: look closer.

@@ -22,15 +22,10 @@ use serde_json::{Value, json};
 
 use super::settings::Settings;
 use crate::{
-    delivery::{Awaiting, Delivery, Refunding},
+    delivery::{Awaiting, Delivery},
     event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
-
-/// When the purchase was handed over; a refund needs an action that was made of it.
-pub(super) fn sent(refund: &Refunding) -> Option<Timestamp> {
-    Timestamp::from_second(refund.answer.as_ref()?.get("sent")?.as_i64()?).ok()
-}
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {
     of.get(key).and_then(Value::as_str).unwrap_or_default()

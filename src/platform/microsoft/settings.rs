@@ -168,7 +168,7 @@ impl Capi {
         let capi = Self {
             tag: keys::digits(table, "tag", "12345678")?,
             access_token: keys::header_key(table, "access_token", resolve)?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
             // Unverified: connectors differ in whether they hash it.
             hash_external_id: keys::choice(table, "external_id", true, &[("hash", true), ("plain", false)])?,
             resend: keys::choice(table, "resend", true, &[("24h", true), ("never", false)])?,

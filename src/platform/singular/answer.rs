@@ -10,7 +10,8 @@
 //! | 401, 403, 404, 3xx | halted |
 //! | 429, 5xx | retry |
 //!
-//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words. What has an error is not queued; what has no answer of Singular's may be.
+//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words.
+//! What has an error is not queued; what has no answer of Singular's may be.
 
 use jiff::Timestamp;
 use serde_json::Value;

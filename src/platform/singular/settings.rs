@@ -68,7 +68,7 @@ impl Settings {
         Ok(Self {
             apps: Apps::parse(table, ("com.example.shop", "com.example.shop"))?,
             sdk_key: keys::secret_key(table, "sdk_key", resolve)?,
-            sandbox_sdk_key: if table.contains_key("sandbox_sdk_key") { Some(keys::secret_key(table, "sandbox_sdk_key", resolve)?) } else { None },
+            sandbox_sdk_key: keys::given(table, "sandbox_sdk_key", |key| keys::secret_key(table, key, resolve))?,
             version: keys::choice(table, "version", Version::V2, &[("v1", Version::V1), ("v2", Version::V2)])?,
             names,
             refunds: keys::choice(table, "refunds", Refunds::Event, &shapes)?,

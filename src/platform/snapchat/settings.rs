@@ -97,7 +97,7 @@ impl Settings {
             base_url: keys::base_url(table, "base_url", "https://tr.snapchat.com")?,
             names: Names::parse(table, "names", &NAMES)?,
             action_source: keys::choice(table, "action_source", "WEB", &[("web", "WEB"), ("offline", "OFFLINE")])?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
             test: false,
             resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
             limited: Limited::parse(table)?,
