@@ -202,9 +202,9 @@ pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
 pub fn by_api_status(reply: &Reply, now: Timestamp, fix: &str) -> Outcome {
     match reply.status {
         401 | 403 => Outcome::halted(format!("the credential is refused (HTTP {})", reply.status), fix),
-        300..=399 => Outcome::halted(redirect(reply), "correct base_url, and resume"),
+        300..=399 => Outcome::halted(redirect(reply), "correct base_url, reload and resume"),
         404 | 405 | 410 => {
-            Outcome::halted(format!("there is nothing at this address (HTTP {})", reply.status), "correct ids, version or base_url, and resume")
+            Outcome::halted(format!("there is nothing at this address (HTTP {})", reply.status), "correct ids, version or base_url, reload and resume")
         }
         _ => by_status(reply, now),
     }

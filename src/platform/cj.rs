@@ -3,6 +3,7 @@
 //!
 //! Source: developers.cj.com (Tracking API overview, GraphQL references of Tracking and Commission Detail; schemas of 2026-08),
 //! docs.cj.com/docs/s2s and /s2s-implementation (2026).
+//! Method: POST, GraphQL, up to 10,000 orders, a bearer token; or GET, one order.
 //! Money: decimals in major units, never negative, after discounts and without tax and delivery; items by price of one piece.
 //! Dedup: order id, action and enterprise together, for ever as far as is known, across pixel, GET and API. So a repeat does no harm.
 //! Success: the order is named in the answer, without an error; for the GET any 2xx. Neither says that it was paid: CJ processes within the

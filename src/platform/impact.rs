@@ -2,6 +2,7 @@
 //!
 //! Source: integrations.impact.com/brand-api-reference: OpenAPI documents conversions (v13), actions (v14) and submissions (v14), pages
 //! rate-limits, versioning, status-codes-and-errors (2026-08).
+//! Method: POST, for refunds PUT and DELETE, a form, one conversion; HTTP Basic.
 //! Money: decimal text in major units, after discounts and without tax and delivery; impact subtracts discounts that are told apart.
 //! Dedup: none that is promised: an order id counts once only within the event type's own deduplication window (`CONV_DUPLICATE`), and
 //! there is no idempotency key. So a conversion is sent at most once unless `resend` says otherwise.

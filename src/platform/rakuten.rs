@@ -2,6 +2,7 @@
 //!
 //! Source: Rakuten's own server-side tag (github.com/Rakuten-Advertising-Developers/Affiliate-for-Server-Side-GTM, 3.4.1, 2026), RudderStack's
 //! rakuten destination (2026-08), Commanders Act's (2026); Rakuten gives its field manual to advertisers only.
+//! Method: GET, one order, no credential but the merchant's id.
 //! Money: totals of lines, times 100 or in major units as the account counts, after discounts and without tax and delivery.
 //! Dedup: unverified: that a repeated order is dropped, so that a sale is sent at most once unless `resend` says otherwise. Negative lines add
 //! up: a refund is never sent twice on its own.

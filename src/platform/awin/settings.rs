@@ -88,7 +88,7 @@ impl Settings {
             resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
             base_url: keys::base_url(table, "base_url", "https://api.awin.com")?,
             pixel_url: keys::base_url(table, "pixel_url", "https://www.awin1.com")?,
-            batch: keys::whole(table, "batch", BATCH_MAX, 1..=BATCH_MAX)?,
+            batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
             batch_wait: keys::span(table, "batch_wait", Duration::from_secs(10), Duration::from_secs(60))?,
             test: false,
         })

@@ -79,12 +79,12 @@ pub(super) fn of_all(to: &Settings, reply: &Reply, now: Timestamp) -> Option<Out
     if let Some(reason) = reasons.iter().find(|reason| HALTING.contains(&reason.as_str()) || reason.starts_with("DESTINATION_ACCOUNT_")) {
         let fix = match reason.as_str() {
             "TERMS_AND_CONDITIONS_NOT_SIGNED" => {
-                "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", and resume".to_owned()
+                "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", reload and resume".to_owned()
             }
             "INVALID_CONVERSION_ACTION_ID" | "INVALID_CONVERSION_ACTION_TYPE" => {
-                "correct actions: ids of import-from-clicks actions of the account that owns them, and resume".to_owned()
+                "correct actions: ids of import-from-clicks actions of the account that owns them, reload and resume".to_owned()
             }
-            _ => format!("give the user of {secret} access to account {}, correct account and login_account, and resume", to.account),
+            _ => format!("give the user of {secret} access to account {}, correct account and login_account, reload and resume", to.account),
         };
         return Some(Outcome::halted(format!("Google says {reason}: {}", words(&body)), fix));
     }

@@ -35,7 +35,7 @@ fn count(xml: &str, name: &str) -> Option<u64> {
 }
 
 pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Timestamp) -> Outcome {
-    let fix = format!("ask Rakuten to let merchant {} report by server, or correct merchant, and resume", to.merchant);
+    let fix = format!("ask Rakuten to let merchant {} report by server, or correct merchant, reload and resume", to.merchant);
     match reply.status {
         200..=299 => {}
         400 => return Outcome::halted("Rakuten knows no such merchant (HTTP 400)", fix),

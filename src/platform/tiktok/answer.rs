@@ -67,7 +67,7 @@ fn of_all(to: &Settings, code: i64, why: String, reply: &Reply, now: Timestamp) 
         40_101..=40_105 => Outcome::halted(format!("the access token is refused ({why})"), renew(to)),
         40_000 | 40_002 => Outcome::halted(
             format!("the event source {} is refused ({why})", to.event_source_id),
-            "correct event_source and event_source_id, and resume",
+            "correct event_source and event_source_id, reload and resume",
         ),
         40_100 => Outcome::throttled(why, retry_after(reply, now)),
         _ if matches!(reply.status, 401 | 403) => by_api_status(reply, now, &renew(to)),
