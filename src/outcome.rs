@@ -36,6 +36,14 @@ impl Reply {
     }
 }
 
+#[cfg(test)]
+impl Reply {
+    /// An answer without headers.
+    pub fn plain(status: u16, body: &str) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), cut: false }
+    }
+}
+
 /// What a platform says, fit to be kept and shown: one line of at most 160 characters, without control characters, and
 /// without what may be a person's or a secret: e-mail addresses, and runs of letters and digits that are no words.
 pub fn quote(text: &str) -> String {
@@ -203,9 +211,10 @@ pub fn by_api_status(reply: &Reply, now: Timestamp, fix: &str) -> Outcome {
     match reply.status {
         401 | 403 => Outcome::halted(format!("the credential is refused (HTTP {})", reply.status), fix),
         300..=399 => Outcome::halted(redirect(reply), "correct base_url, reload and resume"),
-        404 | 405 | 410 => {
-            Outcome::halted(format!("there is nothing at this address (HTTP {})", reply.status), "correct ids, version or base_url, reload and resume")
-        }
+        404 | 405 | 410 => Outcome::halted(
+            format!("there is nothing at this address (HTTP {})", reply.status),
+            "correct ids, version or base_url, reload and resume",
+        ),
         _ => by_status(reply, now),
     }
 }

@@ -67,7 +67,7 @@ impl Adapter for Settings {
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let none = kinds.contains(&Kind::Refund) && self.refunds == Refunds::None;
         let none = none.then(|| "refunds are not told: make an event for them in Adjust, and set events = { refund = \"TOKEN\" }".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(none).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(none).collect()
     }
 
     /// An event of no phone in the sandbox, which cannot be recorded. Unverified: that tokens are looked at before the phone; where they are
@@ -128,9 +128,7 @@ mod tests {
 
     #[test]
     fn only_words_of_adjusts_own_say_that_nothing_was_recorded() {
-        let refused = |status, body: &str| {
-            settings("events = { purchase = 'x' }").refused(&Reply { status, headers: Vec::new(), body: body.into(), cut: false })
-        };
+        let refused = |status, body: &str| settings("events = { purchase = 'x' }").refused(&Reply::plain(status, body));
         assert!(refused(404, r#"{"error": "Event request failed (Device not found)"}"#));
         assert!(!refused(404, "not found") && !refused(500, r#"{"error": "Event request failed (Internal error)"}"#) && !refused(200, "{}"));
     }
@@ -140,10 +138,7 @@ mod tests {
         let to = settings("events = { purchase = 'x' }");
         let body = to.probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());
         assert_eq!(body.as_deref(), Some("s2s=1&app_token=a&event_token=x&environment=sandbox"));
-        let probed = |status, why: &str| {
-            let body = format!(r#"{{"error": "Event request failed ({why})"}}"#).into();
-            to.probed(&Reply { status, headers: Vec::new(), body, cut: false })
-        };
+        let probed = |status, why: &str| to.probed(&Reply::plain(status, &format!(r#"{{"error": "Event request failed ({why})"}}"#)));
         assert_eq!([(404, "Device not found"), (400, "Bad event state")].map(|(status, why)| probed(status, why).is_ok()), [true, true]);
         assert!(probed(400, "Invalid event token").is_err_and(|why| why.contains("events.purchase")));
         assert!(probed(404, "App token not found").is_err_and(|why| why.contains("app_token")));

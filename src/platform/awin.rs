@@ -103,7 +103,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let mut found: Vec<String> = keys::clear_warning(&self.base_url).into_iter().collect();
+        let mut found = keys::clear_warnings(&[("base_url", &self.base_url), ("pixel_url", &self.pixel_url)]);
         if kinds.contains(&Kind::Refund) && self.validation_token.is_none() {
             found.push("refunds are wanted but cannot be told: set validation_token, or take refund out of kinds".into());
         }

@@ -110,8 +110,8 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let urls = [&self.base_url, &self.pixel_url, &self.commissions_url];
-        let mut found: Vec<String> = urls.into_iter().find_map(|url| keys::clear_warning(url)).into_iter().collect();
+        let urls = [("base_url", &self.base_url), ("pixel_url", &self.pixel_url), ("commissions_url", &self.commissions_url)];
+        let mut found = keys::clear_warnings(&urls.map(|(key, url)| (key, url.as_str())));
         if kinds.contains(&Kind::Refund) && self.token.is_none() {
             found.push("refunds are wanted but cannot be told: the GET takes none; set token, or take refund out of kinds".into());
         }

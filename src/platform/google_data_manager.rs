@@ -104,7 +104,10 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().chain(google::key_file_warning(&self.grant)).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url), ("token_url", &self.grant.token_url)])
+            .into_iter()
+            .chain(google::key_file_warning(&self.grant))
+            .collect()
     }
 
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.

@@ -101,7 +101,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let mut found: Vec<String> = keys::clear_warning(&self.base_url).into_iter().collect();
+        let mut found = keys::clear_warnings(&[("base_url", &self.base_url)]);
         if !self.confirm {
             found.push("confirm = \"never\": what impact queues counts as delivered, also what it drops when it is processed".into());
         }

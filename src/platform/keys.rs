@@ -222,9 +222,10 @@ pub(in crate::platform) fn base_url(table: &Table, key: &str, default: &str) -> 
     }
 }
 
-/// What `check` says of a `base_url` that is not TLS.
-pub(in crate::platform) fn clear_warning(base: &str) -> Option<String> {
-    in_clear(base).then(|| "base_url is not https: secrets and personal data cross the network in clear".to_owned())
+/// What `check` says of URLs that are not TLS, by their keys.
+pub(in crate::platform) fn clear_warnings(urls: &[(&str, &str)]) -> Vec<String> {
+    let clear = urls.iter().filter(|(_, url)| in_clear(url));
+    clear.map(|(key, _)| format!("{key} is not https: secrets and personal data cross the network in clear")).collect()
 }
 
 /// `oauth = { client_id, client_secret, refresh_token }`; `scope` where the platform wants it told with every refresh.

@@ -80,7 +80,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)])
     }
 
     /// Unverified: that a dataset token may read its dataset's id; a refusal for the token's sake is told from others by its code.

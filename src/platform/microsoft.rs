@@ -114,7 +114,11 @@ impl Adapter for Settings {
                 .contains(&Kind::Refund)
                 .then(|| "refunds are wanted but cannot be told: set api = \"offline\", or take refund out of kinds".to_owned()),
         };
-        keys::clear_warning(&self.base_url).into_iter().chain(own).collect()
+        let token_url = match &self.api {
+            Api::Offline(offline) => &offline.grant.token_url,
+            Api::Capi(_) => "",
+        };
+        keys::clear_warnings(&[("base_url", &self.base_url), ("token_url", token_url)]).into_iter().chain(own).collect()
     }
 
     /// An empty list: whoever may not write is told that, everybody else that it is empty. Unverified for offline conversions, where what
@@ -165,26 +169,22 @@ mod tests {
         Settings::parse(&table.parse().expect("TOML"), &resolve).expect("settings")
     }
 
-    fn answer(status: u16, body: &str) -> Reply {
-        Reply { status, headers: Vec::new(), body: body.into(), cut: false }
-    }
-
     #[test]
     fn a_probe_sends_nothing_and_its_answer_tells_credentials_from_the_empty_list() {
         let offline = settings("");
         let request = offline.probe(Timestamp::UNIX_EPOCH).expect("a probe");
         assert!(request.url.ends_with("/v13/OfflineConversions/Apply") && request.body == br#"{"OfflineConversions":[]}"#);
-        let fault = |code: i64, name: &str| answer(400, &json!({ "Errors": [{ "Code": code, "ErrorCode": name }] }).to_string());
+        let fault = |code: i64, name: &str| Reply::plain(400, &json!({ "Errors": [{ "Code": code, "ErrorCode": name }] }).to_string());
         assert!(offline.probed(&fault(105, "InvalidCredentials")).is_err_and(|why| why.contains("renew R") && why.contains("D is the developer")));
         assert!(offline.probed(&fault(106, "UserIsNotAuthorized")).is_err_and(|why| why.contains("account 1 of customer 2")));
-        assert!(offline.probed(&answer(401, "")).is_err());
+        assert!(offline.probed(&Reply::plain(401, "")).is_err());
         assert_eq!(offline.probed(&fault(5_511, "OfflineConversionsNullOrEmpty")), Ok(()));
-        assert_eq!(offline.probed(&answer(200, r#"{"PartialErrors":[]}"#)), Ok(()));
+        assert_eq!(offline.probed(&Reply::plain(200, r#"{"PartialErrors":[]}"#)), Ok(()));
         let capi = settings("api = 'capi'");
         let request = capi.probe(Timestamp::UNIX_EPOCH).expect("a probe");
         assert!(request.url == "https://capi.uet.microsoft.com/v1/7/events" && request.body.starts_with(br#"{"data":[],"#));
-        assert!(capi.probed(&answer(401, "{}")).is_err_and(|why| why.contains("put it into T")));
-        assert_eq!(capi.probed(&answer(400, "{}")), Ok(()));
+        assert!(capi.probed(&Reply::plain(401, "{}")).is_err_and(|why| why.contains("put it into T")));
+        assert_eq!(capi.probed(&Reply::plain(400, "{}")), Ok(()));
     }
 
     #[test]
@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(warned("", &[Kind::Purchase, Kind::Refund]), "");
         assert!(warned("user_data = 'send'", &[Kind::Purchase]).contains("without_click"));
         assert_eq!(warned("user_data = 'without_click'", &[Kind::Purchase]), "");
+        assert!(warned("token_url = 'http://10.0.0.1'", &[Kind::Purchase]).starts_with("token_url is not https"));
         assert!(warned("api = 'capi'", &[Kind::Purchase, Kind::Refund]).contains("api = \"offline\""));
         assert_eq!(warned("api = 'capi'", &[Kind::Purchase]), "");
     }

@@ -63,6 +63,6 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)])
     }
 }

@@ -71,7 +71,7 @@ impl Adapter for Settings {
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let no_lead = kinds.contains(&Kind::Lead) && self.names.of(Kind::Lead).is_none();
         let lead = no_lead.then(|| "Snap has no event for leads, they are skipped; names = { lead = \"CUSTOM_EVENT_1\" } sends them".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(self.names.unknown("Snap", &settings::EVENTS)).chain(lead).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(self.names.unknown("Snap", &settings::EVENTS)).chain(lead).collect()
     }
 
     /// One event of nobody, to the address that counts nothing.
@@ -117,10 +117,9 @@ mod tests {
         let now = "2026-03-01T12:00:00Z".parse().expect("a time");
         let request = settings("").probe(now).expect("a probe");
         assert_eq!(request.url, "https://tr.snapchat.com/v3/p/events/validate?access_token=to%20ken");
-        let answer = |status, body: &str| Reply { status, headers: Vec::new(), body: body.into(), cut: false };
-        assert!(settings("").probed(&answer(401, "{}")).is_err_and(|why| why.contains("into T")));
-        assert!(settings("").probed(&answer(400, r#"{"status": "INVALID", "reason": "Invalid access token"}"#)).is_err());
-        assert!(settings("").probed(&answer(400, r#"{"status": "INVALID", "reason": "Insufficient PII"}"#)).is_ok());
+        assert!(settings("").probed(&Reply::plain(401, "{}")).is_err_and(|why| why.contains("into T")));
+        assert!(settings("").probed(&Reply::plain(400, r#"{"status": "INVALID", "reason": "Invalid access token"}"#)).is_err());
+        assert!(settings("").probed(&Reply::plain(400, r#"{"status": "INVALID", "reason": "Insufficient PII"}"#)).is_ok());
     }
 
     #[test]

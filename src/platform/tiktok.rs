@@ -76,7 +76,7 @@ impl Adapter for Settings {
         let renamed = self.names.iter().filter(|(_, name)| old.contains(name)).map(|(kind, name)| {
             format!("names.{kind}: TikTok has renamed {name:?}; what the pixel on the page sends has to have the same name, or both are counted")
         });
-        keys::clear_warning(&self.base_url).into_iter().chain(renamed).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(renamed).collect()
     }
 
     /// No event at all, which leaves nothing behind. Unverified: that the token is looked at before the list; where it is not, a bad

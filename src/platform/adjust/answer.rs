@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn reasons_stand_in_brackets() {
-        let why = |body: &str| error(&Reply { status: 400, headers: Vec::new(), body: body.into(), cut: false });
+        let why = |body: &str| error(&Reply::plain(400, body));
         assert_eq!(why(r#"{"error": "Event request failed (Bad event state (late))"}"#).as_deref(), Some("Bad event state (late)"));
         assert_eq!(why(r#"{"error": "Event request failed"}"#).as_deref(), Some("Event request failed"));
         assert_eq!((why(r#"{"error": 7}"#), why("[]"), why("<html>")), (None, None, None));

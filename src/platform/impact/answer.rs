@@ -100,7 +100,8 @@ pub(super) fn processed(to: &Settings, awaiting: &Awaiting, reply: &Reply, now: 
             return match by_status(to, reply, now) {
                 Outcome::Rejected { why } => Outcome::retry(why),
                 Outcome::Halted { why, .. } if reply.status == 403 => {
-                    let fix = format!("allow the token in {} to read API submissions, or set confirm = \"never\", reload and resume", to.auth_token.name());
+                    let fix =
+                        format!("allow the token in {} to read API submissions, or set confirm = \"never\", reload and resume", to.auth_token.name());
                     Outcome::halted(why, fix)
                 }
                 other => other,
