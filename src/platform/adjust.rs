@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use settings::Refunds;
 pub use settings::Settings;
 
 use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single, unless_halted};
@@ -29,12 +28,7 @@ use crate::{
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
-        let refund = match self.refunds {
-            Refunds::Event => RefundShape::Event,
-            Refunds::Negative => RefundShape::Negative,
-            Refunds::None => RefundShape::None,
-        };
-        Facts { refund, resend: if self.resend { Resend::Safe } else { Resend::Never }, ..Facts::PLAIN }
+        Facts { refund: self.refunds, resend: if self.resend { Resend::Safe } else { Resend::Never }, ..Facts::PLAIN }
     }
 
     fn name_of(&self, kind: Kind) -> Option<String> {
@@ -43,7 +37,7 @@ impl Adapter for Settings {
 
     /// Negative revenue adds up, whatever is said of sales.
     fn resend(&self, kind: Kind) -> Resend {
-        if kind.takes_back() && self.refunds == Refunds::Negative { Resend::Never } else { self.facts().resend }
+        if kind.takes_back() && self.refunds == RefundShape::Negative { Resend::Never } else { self.facts().resend }
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -65,7 +59,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let none = kinds.contains(&Kind::Refund) && self.refunds == Refunds::None;
+        let none = kinds.contains(&Kind::Refund) && self.refunds == RefundShape::None;
         let none = none.then(|| "refunds are not told: make an event for them in Adjust, and set events = { refund = \"TOKEN\" }".to_owned());
         keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(none).collect()
     }

@@ -191,6 +191,16 @@ pub(in crate::platform) fn span(table: &Table, key: &str, default: Duration, mos
     }
 }
 
+/// `batch_wait`: how long a batch that is not full waits for more.
+pub(in crate::platform) fn batch_wait(table: &Table) -> Parsed<Duration> {
+    span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))
+}
+
+/// `resend = "safe"`, where a person knows of the account what the platform does not promise: that it drops repeats.
+pub(in crate::platform) fn resend(table: &Table) -> Parsed<bool> {
+    choice(table, "resend", false, &[("never", false), ("safe", true)])
+}
+
 /// `version`, which stands in the path: `v3` or `v26.0`.
 pub(in crate::platform) fn version(table: &Table, default: &str) -> Parsed<String> {
     let version = text(table, "version")?.unwrap_or(default);

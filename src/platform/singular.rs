@@ -19,11 +19,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 pub use settings::Settings;
-use settings::{Refunds, Version};
+use settings::Version;
 
 use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single};
 use crate::{
-    delivery::{Delivery, Facts, RefundShape, Resend},
+    delivery::{Delivery, Facts, Resend},
     event::Kind,
     outcome::{Outcome, Reply},
     request::{Method, Request},
@@ -31,12 +31,7 @@ use crate::{
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
-        let refund = match self.refunds {
-            Refunds::Event => RefundShape::Event,
-            Refunds::Negative => RefundShape::Negative,
-            Refunds::None => RefundShape::None,
-        };
-        Facts { refund, resend: Resend::Never, ..Facts::PLAIN }
+        Facts { refund: self.refunds, resend: Resend::Never, ..Facts::PLAIN }
     }
 
     fn name_of(&self, kind: Kind) -> Option<String> {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     super::{Refusal, device, form::Pairs, goods, person},
-    settings::{Refunds, Settings},
+    settings::Settings,
 };
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, RefundShape},
     event::{Kind, Object},
     money,
     request::Request,
@@ -48,7 +48,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     }
     form.put("created_at_unix", delivery.said.at.min(now).as_second().to_string());
     let amount = goods::worth(delivery)?.map(|(amount, currency)| (money::major(amount, currency), currency.as_str().to_owned()));
-    let revenue = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == Refunds::Negative);
+    let revenue = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == RefundShape::Negative);
     if let Some((amount, currency)) = revenue {
         form.put("revenue", if delivery.refund.is_some() { format!("-{amount}") } else { amount.clone() }).put("currency", currency);
     }

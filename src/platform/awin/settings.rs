@@ -85,7 +85,7 @@ impl Settings {
             custom: custom.into_iter().collect(),
             items: keys::choice(table, "items", true, &[("send", true), ("never", false)])?,
             coupon_is_enough: keys::choice(table, "attribution", false, &[("click", false), ("click_or_coupon", true)])?,
-            resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
+            resend: keys::resend(table)?,
             base_url: keys::base_url(table, "base_url", "https://api.awin.com")?,
             pixel_url: keys::base_url(table, "pixel_url", "https://www.awin1.com")?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,

@@ -116,7 +116,7 @@ impl Settings {
             pixel_url: keys::base_url(table, "pixel_url", "https://www.emjcd.com")?,
             commissions_url: keys::base_url(table, "commissions_url", "https://commissions.api.cj.com")?,
             batch: keys::whole(table, "batch", 250, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

@@ -84,7 +84,7 @@ impl Settings {
             max_age: keys::span(table, "max_age", 90 * DAY, 90 * DAY)?,
             refund_max_age: keys::span(table, "refund_max_age", 54 * DAY, 54 * DAY)?,
             batch: keys::whole(table, "batch", 40, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

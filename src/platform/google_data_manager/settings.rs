@@ -83,7 +83,7 @@ impl Settings {
             // Stated for the Google Ads API; unverified for this one.
             refund_max_age: keys::span(table, "refund_max_age", 54 * DAY, 365 * DAY)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

@@ -123,7 +123,7 @@ impl Settings {
             consent_key: keys::some_text(table, "tracking_consent")?.unwrap_or_else(|| "ad_user_data".to_owned()),
             property: digits_of("property", "4321")?,
             confirm: flag("confirm", true, "ask", "never")?,
-            resend: flag("resend", false, "safe", "never")?,
+            resend: keys::resend(table)?,
             refund_max_age: RefundAge::parse(table)?,
             version: digits_of("version", "14")?,
             base_url: keys::base_url(table, "base_url", "https://api.impact.com")?,

@@ -90,7 +90,7 @@ impl Settings {
             limited: Limited::parse(table)?,
             order_as_click: keys::choice(table, "fbc_without_click_time", true, &[("order_time", true), ("leave_out", false)])?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 

@@ -102,7 +102,7 @@ impl Settings {
             base_url: keys::base_url(table, "base_url", if offline { OFFLINE_URL } else { "https://capi.uet.microsoft.com" })?,
             max_age: keys::span(table, "max_age", age, age)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 

@@ -112,7 +112,7 @@ impl Settings {
             limited: Limited::parse(table)?,
             max_age: keys::span(table, "max_age", AGE, AGE_MOST)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 }

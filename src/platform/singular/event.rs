@@ -10,10 +10,10 @@ use super::{
         form::Pairs,
         goods, person,
     },
-    settings::{Refunds, Settings, Version},
+    settings::{Settings, Version},
 };
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, RefundShape},
     event::{Kind, Object},
     money,
     request::Request,
@@ -40,7 +40,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     }
     form.put("umilisec", delivery.said.at.min(now).as_millisecond().to_string());
     let amount = goods::worth(delivery)?.map(|(amount, currency)| (money::major(amount, currency), currency.as_str().to_owned()));
-    if let Some((amount, currency)) = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == Refunds::Negative) {
+    if let Some((amount, currency)) = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == RefundShape::Negative) {
         form.put("amt", if delivery.refund.is_some() { format!("-{amount}") } else { amount.clone() }).put("cur", currency);
         form.put("is_revenue_event", "true");
     }

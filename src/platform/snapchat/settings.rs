@@ -103,7 +103,7 @@ impl Settings {
             limited: Limited::parse(table)?,
             limited_as: keys::choice(table, "limited_data_use_as", "LMU", &[("LMU", "LMU"), ("LDU", "LDU")])?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 }
