@@ -141,6 +141,11 @@ impl Outcome {
         Self::Delivered { answer: None, note: None }
     }
 
+    /// Delivered with nothing to remember, and a word to the reader.
+    pub fn noted(note: impl Into<String>) -> Self {
+        Self::Delivered { answer: None, note: Some(note.into()) }
+    }
+
     /// Rejected.
     pub fn rejected(why: impl Into<String>) -> Self {
         Self::Rejected { why: why.into() }
@@ -192,9 +197,9 @@ pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
     let status = reply.status;
     match status {
         200..=299 => Outcome::delivered(),
-        300..=399 => Outcome::Rejected { why: redirect(reply) },
+        300..=399 => Outcome::rejected(redirect(reply)),
         408 | 425 | 429 => retry(reply, now),
-        501 | 400..=499 => Outcome::Rejected { why: format!("HTTP {status}") },
+        501 | 400..=499 => Outcome::rejected(format!("HTTP {status}")),
         _ => retry(reply, now),
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn confirmed(to: &Settings, awaiting: &Awaiting, body: &Value, reply:
     match failed.into_iter().find(same) {
         Some(failed) => {
             let code = failed.get("code").and_then(Value::as_str).unwrap_or("no reason given");
-            Outcome::Rejected { why: format!("not validated: {}", quote(code)) }
+            Outcome::rejected(format!("not validated: {}", quote(code)))
         }
         None => Outcome::delivered(),
     }

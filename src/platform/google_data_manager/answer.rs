@@ -49,7 +49,7 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
             let note = "validated".to_owned();
             let validated = to.test && body.is_object() && body.get("error").is_none();
             let without = Outcome::retry(format!("HTTP {}, but no answer of the Data Manager API", reply.status));
-            return vec![if validated { Outcome::Delivered { answer: None, note: Some(note) } } else { without }; batch.len()];
+            return vec![if validated { Outcome::noted(note) } else { without }; batch.len()];
         };
         return batch.iter().map(|delivery| accepted(to, delivery, id, batch)).collect();
     }
@@ -63,7 +63,7 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
 
 fn accepted(to: &Settings, delivery: &Delivery, id: &str, batch: &[Delivery]) -> Outcome {
     if to.test {
-        return Outcome::Delivered { answer: None, note: Some("validated".into()) };
+        return Outcome::noted("validated");
     }
     let action = event::action(delivery).unwrap_or_default();
     let id_of_sale = event::transaction_id(to, delivery).unwrap_or_default();

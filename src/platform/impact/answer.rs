@@ -63,8 +63,8 @@ pub(super) fn queued(to: &Settings, delivery: &Delivery, reply: &Reply, now: Tim
                 _ => Outcome::Delivered { answer: (delivery.event.kind == Kind::Purchase).then_some(answer), note: Some("queued".into()) },
             }
         }
-        400 => Outcome::Rejected { why: errors(&body) },
-        200..=299 if status.eq_ignore_ascii_case("ERROR") => Outcome::Rejected { why: errors(&body) },
+        400 => Outcome::rejected(errors(&body)),
+        200..=299 if status.eq_ignore_ascii_case("ERROR") => Outcome::rejected(errors(&body)),
         _ => by_status(to, reply, now),
     }
 }
@@ -118,8 +118,8 @@ pub(super) fn processed(to: &Settings, awaiting: &Awaiting, reply: &Reply, now: 
     // Reasons are listed side by side.
     let is = |word: &str| reason.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|have| have == word);
     if is("CONV_DUPLICATE") {
-        return Outcome::Delivered { answer: None, note: Some("duplicate".into()) };
+        return Outcome::noted("duplicate");
     }
     let words = [class, reason].into_iter().filter(|text| !text.is_empty()).map(quote).collect::<Vec<_>>().join(": ");
-    Outcome::Rejected { why: format!("not processed: {words}") }
+    Outcome::rejected(format!("not processed: {words}"))
 }

@@ -68,7 +68,7 @@ fn read(detail: &Value) -> Option<(usize, Outcome)> {
     let why = ["errorCode", "propertyName", "errorMessage"].into_iter().filter_map(text).collect::<Vec<_>>().join(": ");
     let why = if why.is_empty() { "no reason given".to_owned() } else { why };
     let warning = detail.get("isWarning").and_then(Value::as_bool) == Some(true);
-    Some((place, if warning { Outcome::Delivered { answer: None, note: Some(format!("warning: {why}")) } } else { Outcome::rejected(why) }))
+    Some((place, if warning { Outcome::noted(format!("warning: {why}")) } else { Outcome::rejected(why) }))
 }
 
 fn words(body: &Value) -> String {

@@ -47,7 +47,7 @@ fn of_one(event: &Value) -> Outcome {
     let text = |key: &str| event.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(quote);
     match event.get("status").and_then(Value::as_str) {
         Some("processed") => Outcome::Delivered { answer: None, note: text("warning_message").map(|warning| format!("warning: {warning}")) },
-        Some("failed") => Outcome::Rejected { why: text("error_message").unwrap_or_else(|| "refused without a reason".into()) },
+        Some("failed") => Outcome::rejected(text("error_message").unwrap_or_else(|| "refused without a reason".into())),
         _ => Outcome::retry("no verdict on this event in the answer"),
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn verdicts(to: &Settings, count: usize, reply: &Reply, now: Timestam
     match code {
         20_001 => {
             let (named, note) = (named(), format!("partly: {why}"));
-            let taken = Outcome::Delivered { answer: None, note: Some(note) };
+            let taken = Outcome::noted(note);
             let rest = match named.is_empty() {
                 false => Outcome::delivered(),
                 // Where repeats are dropped, it can be found out which failed.
