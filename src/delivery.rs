@@ -60,6 +60,13 @@ pub struct Refunding {
     pub uncertain: bool,
 }
 
+impl Refunding {
+    /// What the platform's answer to the purchase left under a name.
+    pub fn kept(&self, name: &str) -> Option<&serde_json::Value> {
+        self.answer.as_ref()?.get(name)
+    }
+}
+
 /// One event for one destination, judged and ready to be put into a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {

@@ -36,6 +36,14 @@ impl Reply {
     }
 }
 
+#[cfg(test)]
+impl Reply {
+    /// An answer without headers.
+    pub fn plain(status: u16, body: &str) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), cut: false }
+    }
+}
+
 /// What a platform says, fit to be kept and shown: one line of at most 160 characters, without control characters, and
 /// without what may be a person's or a secret: e-mail addresses, and runs of letters and digits that are no words.
 pub fn quote(text: &str) -> String {
@@ -133,6 +141,11 @@ impl Outcome {
         Self::Delivered { answer: None, note: None }
     }
 
+    /// Delivered with nothing to remember, and a word to the reader.
+    pub fn noted(note: impl Into<String>) -> Self {
+        Self::Delivered { answer: None, note: Some(note.into()) }
+    }
+
     /// Rejected.
     pub fn rejected(why: impl Into<String>) -> Self {
         Self::Rejected { why: why.into() }
@@ -184,9 +197,9 @@ pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
     let status = reply.status;
     match status {
         200..=299 => Outcome::delivered(),
-        300..=399 => Outcome::Rejected { why: redirect(reply) },
+        300..=399 => Outcome::rejected(redirect(reply)),
         408 | 425 | 429 => retry(reply, now),
-        501 | 400..=499 => Outcome::Rejected { why: format!("HTTP {status}") },
+        501 | 400..=499 => Outcome::rejected(format!("HTTP {status}")),
         _ => retry(reply, now),
     }
 }
@@ -202,10 +215,11 @@ pub fn by_status(reply: &Reply, now: Timestamp) -> Outcome {
 pub fn by_api_status(reply: &Reply, now: Timestamp, fix: &str) -> Outcome {
     match reply.status {
         401 | 403 => Outcome::halted(format!("the credential is refused (HTTP {})", reply.status), fix),
-        300..=399 => Outcome::halted(redirect(reply), "correct base_url, and resume"),
-        404 | 405 | 410 => {
-            Outcome::halted(format!("there is nothing at this address (HTTP {})", reply.status), "correct ids, version or base_url, and resume")
-        }
+        300..=399 => Outcome::halted(redirect(reply), "correct base_url, reload and resume"),
+        404 | 405 | 410 => Outcome::halted(
+            format!("there is nothing at this address (HTTP {})", reply.status),
+            "correct ids, version or base_url, reload and resume",
+        ),
         _ => by_status(reply, now),
     }
 }

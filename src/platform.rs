@@ -217,6 +217,29 @@ pub trait Adapter: Send + Sync {
     }
 }
 
+/// The delivery of a batch, where the platform takes one a request.
+fn single(batch: &[Delivery]) -> Result<&Delivery, Refusal> {
+    match batch {
+        [delivery] => Ok(delivery),
+        _ => Err(Refusal::dead("one event a request")),
+    }
+}
+
+/// What the answer to a probe says, judged like any other: whatever would halt the destination is wrong with its settings.
+fn unless_halted(verdict: impl Into<Option<Outcome>>) -> Result<(), String> {
+    match verdict.into() {
+        Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
+        _ => Ok(()),
+    }
+}
+
+/// For an answer that is longer than what is read of one, so that nobody knows what it says of whom: smaller requests get shorter ones.
+/// Only where a repeat of what was taken does no harm.
+fn cut_short(reply: &Reply, count: usize, repeats: bool) -> Option<Outcome> {
+    let theirs = reply.cut && reply.text().trim_start().starts_with('{');
+    (theirs && count > 1 && repeats).then(|| Outcome::Split { why: "the answer is longer than what is read of one; set a smaller batch".into() })
+}
+
 /// Why no request can be built for a delivery, ever: it becomes `skipped` (the platform does not want it) or `dead`
 /// (something is wrong with it). Texts name fields, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,3 +275,23 @@ pub struct SettingError {
 /// Turns a value of the configuration (text or `{ env = ".." }`, `{ file = ".." }`, `{ credential = ".." }`) into a secret;
 /// the error says what was tried.
 pub type Resolve<'a> = &'a dyn Fn(&toml::Value) -> Result<crate::secret::Secret, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_too_long_to_be_read_is_found_out_in_halves_where_repeats_do_no_harm() {
+        let split = |body: &str, cut, count, repeats| cut_short(&Reply { cut, ..Reply::plain(200, body) }, count, repeats).is_some();
+        assert!(split("{\"events\": [", true, 2, true));
+        assert!(!split("{\"events\": [", true, 2, false) && !split("{}", false, 2, true));
+        assert!(!split("{\"events\": [", true, 1, true), "a single one cannot get a shorter answer");
+        assert!(!split("<html>", true, 2, true), "somebody else's page");
+    }
+
+    #[test]
+    fn only_what_would_halt_is_wrong_with_settings() {
+        assert_eq!(unless_halted(Outcome::halted("a", "b")), Err("a; b".into()));
+        assert_eq!((unless_halted(Outcome::rejected("a")), unless_halted(None)), (Ok(()), Ok(())));
+    }
+}

@@ -346,8 +346,8 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("google_ads", &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nversion = '26'"), "version", "v26"),
         (
             "google_ads",
-            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_window = '55d'"),
-            "refund_window",
+            &format!("account = 1\ndeveloper_token = 'd'\nactions = {{ purchase = 1 }}\n{oauth}\nrefund_max_age = '55d'"),
+            "refund_max_age",
             "at most 54d",
         ),
         (
@@ -367,6 +367,7 @@ fn golden_mistakes_of_platforms_name_the_key() {
         ("awin", "advertiser = 1\ntimezone = 'London'", "timezone", "Europe/London"),
         ("awin", "advertiser = 1\ncustom = { a = 'b' }", "custom.a", "numbers"),
         ("awin", "advertiser = 1\nbatch_wait = '5m'", "batch_wait", "at most 1m"),
+        ("awin", "advertiser = 1\nbatch = 1000", "batch", "between 1 and 250"),
         ("microsoft", "account = 1\ncustomer = 2", "goals", "offline conversion goals"),
         ("microsoft", "goals = { purchase = 'Sale', refund = 'Back' }", "goals.refund", "leave it out"),
         ("microsoft", "account = 'X000ABCD'\ngoals = { purchase = 'Sale' }", "account", "digits"),

@@ -16,10 +16,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use settings::Refunds;
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -29,12 +28,7 @@ use crate::{
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
-        let refund = match self.refunds {
-            Refunds::Event => RefundShape::Event,
-            Refunds::Negative => RefundShape::Negative,
-            Refunds::None => RefundShape::None,
-        };
-        Facts { refund, resend: if self.resend { Resend::Safe } else { Resend::Never }, ..Facts::PLAIN }
+        Facts { refund: self.refunds, resend: if self.resend { Resend::Safe } else { Resend::Never }, ..Facts::PLAIN }
     }
 
     fn name_of(&self, kind: Kind) -> Option<String> {
@@ -43,14 +37,11 @@ impl Adapter for Settings {
 
     /// Negative revenue adds up, whatever is said of sales.
     fn resend(&self, kind: Kind) -> Resend {
-        if kind.takes_back() && self.refunds == Refunds::Negative { Resend::Never } else { self.facts().resend }
+        if kind.takes_back() && self.refunds == RefundShape::Negative { Resend::Never } else { self.facts().resend }
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => event::request(self, delivery, now),
-            _ => Err(Refusal::dead("one event a request")),
-        }
+        event::request(self, single(batch)?, now)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -68,9 +59,9 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let none = kinds.contains(&Kind::Refund) && self.refunds == Refunds::None;
+        let none = kinds.contains(&Kind::Refund) && self.refunds == RefundShape::None;
         let none = none.then(|| "refunds are not told: make an event for them in Adjust, and set events = { refund = \"TOKEN\" }".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(none).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(none).collect()
     }
 
     /// An event of no phone in the sandbox, which cannot be recorded. Unverified: that tokens are looked at before the phone; where they are
@@ -84,10 +75,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         let kind = self.events.iter().next().map_or(Kind::Purchase, |(kind, _)| kind);
-        match answer::outcome(self, kind, 1, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::outcome(self, kind, 1, reply, Timestamp::UNIX_EPOCH))
     }
 }
 
@@ -134,21 +122,17 @@ mod tests {
 
     #[test]
     fn only_words_of_adjusts_own_say_that_nothing_was_recorded() {
-        let refused = |status, body: &str| {
-            settings("events = { purchase = 'x' }").refused(&Reply { status, headers: Vec::new(), body: body.into(), cut: false })
-        };
+        let refused = |status, body: &str| settings("events = { purchase = 'x' }").refused(&Reply::plain(status, body));
         assert!(refused(404, r#"{"error": "Event request failed (Device not found)"}"#));
         assert!(!refused(404, "not found") && !refused(500, r#"{"error": "Event request failed (Internal error)"}"#) && !refused(200, "{}"));
     }
+
     #[test]
     fn a_probe_is_of_nobody_and_tells_wrong_tokens() {
         let to = settings("events = { purchase = 'x' }");
         let body = to.probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());
         assert_eq!(body.as_deref(), Some("s2s=1&app_token=a&event_token=x&environment=sandbox"));
-        let probed = |status, why: &str| {
-            let body = format!(r#"{{"error": "Event request failed ({why})"}}"#).into();
-            to.probed(&Reply { status, headers: Vec::new(), body, cut: false })
-        };
+        let probed = |status, why: &str| to.probed(&Reply::plain(status, &format!(r#"{{"error": "Event request failed ({why})"}}"#)));
         assert_eq!([(404, "Device not found"), (400, "Bad event state")].map(|(status, why)| probed(status, why).is_ok()), [true, true]);
         assert!(probed(400, "Invalid event token").is_err_and(|why| why.contains("events.purchase")));
         assert!(probed(404, "App token not found").is_err_and(|why| why.contains("app_token")));

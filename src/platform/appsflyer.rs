@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, keys};
+use super::{Adapter, Refusal, keys, single, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -42,7 +42,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        let [delivery] = batch else { return Err(Refusal::dead("one event a request")) };
+        let delivery = single(batch)?;
         let (_, app) = self.apps.of(delivery)?;
         Ok(self.post(app, &event::of(self, delivery, now)?))
     }
@@ -54,7 +54,7 @@ impl Adapter for Settings {
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let install = kinds.contains(&Kind::Install) && self.names.of(Kind::Install).is_some();
         let install = install.then(|| "names.install: the SDK in the app tells installs; an event of that name is counted beside them".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(install).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(install).collect()
     }
 
     /// An event without its mandatory field, of which nothing can be recorded. Unverified: that the key is looked at before the body; where
@@ -64,10 +64,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::refused(self, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::refused(self, reply, Timestamp::UNIX_EPOCH))
     }
 }
 
@@ -92,7 +89,7 @@ mod tests {
         let request = settings().probe(Timestamp::UNIX_EPOCH).expect("a probe");
         assert_eq!(request.url, "https://api3.appsflyer.com/inappevent/com.example.shop");
         assert!(!request.to_text().contains("appsflyer_id"));
-        let probed = |status, body: &str| settings().probed(&Reply { status, headers: Vec::new(), body: body.into(), cut: false });
+        let probed = |status, body: &str| settings().probed(&Reply::plain(status, body));
         assert!(probed(400, "appsflyer_id is a mandatory field").is_ok());
         for (status, body) in [(400, "Failed to Authenticate"), (400, "app_id"), (401, "Unauthorized"), (403, "Forbidden")] {
             assert!(probed(status, body).is_err_and(|why| why.contains("into K")), "{body}");

@@ -3,11 +3,13 @@
 //!
 //! Source: help.awin.com/apidocs/conversion-api (2026-05), /developers/docs/direct-s2s (2026-04),
 //! /apidocs/approve-decline-amend-batch-transactions (2024-12), .../check-the-status-of-validation-batch-job (2024-08).
+//! Method: POST, JSON, up to 1,000 orders, the key in `x-api-key`; or GET, one order, no key. Validation: POST, JSON, a bearer token.
 //! Money: JSON number, major units, after discounts and without tax and delivery.
 //! Dedup: unverified: what a repeated order reference does. So a sale is sent at most once unless `resend` says otherwise.
 //! Success: Conversion API: per order in the body; GET: any 2xx, without a word on the order.
 //! Refunds: decline (all of it) or amend (what is left), by order reference and the very time that was told; only while the
 //! transaction is pending. They are jobs whose result is asked for later.
+//! Not covered: a publisher's id with the time of the click instead of `awc`, `sn` of cashback visits, webhooks, approving.
 //! Unverified: the answers of the Conversion API (from other implementations, not from Awin's pages).
 
 mod answer;
@@ -31,8 +33,9 @@ use crate::{
     request::Request,
 };
 
-/// conversion-api: orders of one call.
-const BATCH_MAX: usize = 1_000;
+/// conversion-api: up to 1,000 orders of a call. No more than this, so that the answer, which names each, stays under 64 KiB: where it cannot be
+/// read, nobody knows which orders were taken, and none of them may be sent again.
+const BATCH_MAX: usize = 250;
 /// Unverified: how long a validation job takes.
 const CONFIRM: Confirm = Confirm { first: Duration::from_secs(300), every: Duration::from_secs(900), until: Duration::from_secs(3 * 86_400) };
 
@@ -100,7 +103,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let mut found: Vec<String> = keys::clear_warning(&self.base_url).into_iter().collect();
+        let mut found = keys::clear_warnings(&[("base_url", &self.base_url), ("pixel_url", &self.pixel_url)]);
         if kinds.contains(&Kind::Refund) && self.validation_token.is_none() {
             found.push("refunds are wanted but cannot be told: set validation_token, or take refund out of kinds".into());
         }

@@ -3,6 +3,7 @@
 //!
 //! Source: developers.cj.com (Tracking API overview, GraphQL references of Tracking and Commission Detail; schemas of 2026-08),
 //! docs.cj.com/docs/s2s and /s2s-implementation (2026).
+//! Method: POST, GraphQL, up to 10,000 orders, a bearer token; or GET, one order.
 //! Money: decimals in major units, never negative, after discounts and without tax and delivery; items by price of one piece.
 //! Dedup: order id, action and enterprise together, for ever as far as is known, across pixel, GET and API. So a repeat does no harm.
 //! Success: the order is named in the answer, without an error; for the GET any 2xx. Neither says that it was paid: CJ processes within the
@@ -26,7 +27,7 @@ use serde_json::json;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times};
 use crate::{
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -69,7 +70,7 @@ impl Adapter for Settings {
 
     fn not_before(&self, delivery: &Delivery) -> Option<(Timestamp, String)> {
         let refund = delivery.refund.as_ref()?;
-        let until = answer::sent(refund).unwrap_or(refund.purchase.at).checked_add(PROCESSED_AFTER).ok()?;
+        let until = times::sent(refund).unwrap_or(refund.purchase.at).checked_add(PROCESSED_AFTER).ok()?;
         Some((until, "CJ may not have processed the purchase yet".into()))
     }
 
@@ -109,8 +110,8 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let urls = [&self.base_url, &self.pixel_url, &self.commissions_url];
-        let mut found: Vec<String> = urls.into_iter().find_map(|url| keys::clear_warning(url)).into_iter().collect();
+        let urls = [("base_url", &self.base_url), ("pixel_url", &self.pixel_url), ("commissions_url", &self.commissions_url)];
+        let mut found = keys::clear_warnings(&urls.map(|(key, url)| (key, url.as_str())));
         if kinds.contains(&Kind::Refund) && self.token.is_none() {
             found.push("refunds are wanted but cannot be told: the GET takes none; set token, or take refund out of kinds".into());
         }
@@ -129,7 +130,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         match answer::refused_token(reply) {
-            Some(why) => Err(format!("{why}: {}", self.fix())),
+            Some(why) => Err(format!("{why}; {}", self.fix())),
             None => Ok(()),
         }
     }

@@ -49,14 +49,14 @@ pub fn upper(who: &Object, key: &str) -> Option<String> {
     lower(who, key).map(|id| id.to_ascii_uppercase())
 }
 
+/// An id as the shop has it, unless it is nobody's.
+pub fn plain(who: &Object, key: &str) -> Option<String> {
+    texts(who, key).into_iter().find(|id| device(id).is_some())
+}
+
 /// An id byte for byte.
 pub fn opaque(who: &Object, key: &str) -> Option<String> {
     text(who, key)
-}
-
-/// The buyer as the shop's app calls them too; an address is none, since it would stand in clear.
-pub fn customer(who: &Object) -> Option<String> {
-    text(who, "external_id").filter(|id| !id.contains('@'))
 }
 
 /// The phone's IPv4 address: these partners take no other.
@@ -135,7 +135,7 @@ impl Apps {
     /// phone's system.
     pub fn of(&self, delivery: &Delivery) -> Result<(System, &str), Refusal> {
         let both = || [System::Ios, System::Android].into_iter().filter_map(|system| Some((system, self.on(system)?)));
-        let told = delivery.refund.as_ref().and_then(|refund| refund.answer.as_ref()?.get("app")?.as_str());
+        let told = delivery.refund.as_ref().and_then(|refund| refund.kept("app")?.as_str());
         if let Some(found) = told.and_then(|told| both().find(|(_, app)| *app == told)) {
             return Ok(found);
         }
@@ -181,13 +181,8 @@ mod tests {
     #[test]
     fn ids_have_their_letters_and_nobodys_is_none() {
         let phone = who(json!({"idfa": "00000000-0000-0000-0000-000000000000", "idfv": " 95c9bd22-4a4c-41c8-9548-ed07c5c8c145"}));
+        assert_eq!((plain(&phone, "idfa"), plain(&phone, "idfv").as_deref()), (None, Some("95c9bd22-4a4c-41c8-9548-ed07c5c8c145")));
         assert_eq!((upper(&phone, "idfa"), upper(&phone, "idfv").as_deref()), (None, Some("95C9BD22-4A4C-41C8-9548-ED07C5C8C145")));
-    }
-
-    #[test]
-    fn customers_are_not_told_by_their_address() {
-        assert_eq!(customer(&who(json!({"external_id": 77}))).as_deref(), Some("77"));
-        assert_eq!(customer(&who(json!({"external_id": "john.doe@example.com"}))), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single, times};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -29,13 +29,19 @@ use crate::{
 };
 
 /// sending-events: 72 hours; unverified: what becomes of older ones, which are told the end of it or refused.
-const AGE_MAX: Duration = Duration::from_secs(72 * 3_600 - 600);
+const AGE_MAX: Duration = Duration::from_secs(72 * 3_600);
 /// sending-events: below 130 kB.
 const BYTES_MAX: usize = 129_000;
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
-        Facts { bytes_max: BYTES_MAX, refund: RefundShape::Event, resend: Resend::Never, age_max: Some(AGE_MAX), ..Facts::PLAIN }
+        Facts {
+            bytes_max: BYTES_MAX,
+            refund: RefundShape::Event,
+            resend: Resend::Never,
+            age_max: Some(AGE_MAX.saturating_sub(times::MARGIN)),
+            ..Facts::PLAIN
+        }
     }
 
     fn name_of(&self, kind: Kind) -> Option<String> {
@@ -52,10 +58,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => Ok(self.post(&event::body(self, delivery, now)?)),
-            _ => Err(Refusal::dead("one event a request")),
-        }
+        Ok(self.post(&event::body(self, single(batch)?, now)?))
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -68,7 +71,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)])
     }
 }
 

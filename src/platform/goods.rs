@@ -1,11 +1,13 @@
-//! What was sold, out of `more`: items, coupon, whether the customer is new. Pure.
+//! What was sold: the order, its value, and out of `more` items, coupon, whether the customer is new. Pure.
 
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use super::Refusal;
 use crate::{
-    delivery::Delivery,
-    event::{Object, decimal},
+    delivery::{Delivery, Refunding},
+    event::{Kind, Object, decimal},
+    money::Currency,
 };
 
 /// One line of an order.
@@ -17,12 +19,30 @@ pub struct Item {
     pub name: Option<String>,
     /// 1 where it is not told.
     pub quantity: Decimal,
-    /// Of one piece, major units.
+    /// Of one piece, major units, never negative: a line that takes something off is no article, and platforms refuse it.
     pub price: Option<Decimal>,
     /// For people.
     pub category: Option<String>,
     /// For people.
     pub brand: Option<String>,
+}
+
+/// How the platform calls the order. A sale after a cancelled one of the same order is another, as it is in the shop's `event_id`.
+pub fn order(delivery: &Delivery) -> String {
+    let reference = &delivery.event.reference;
+    if delivery.generation > 1 { format!("{reference}.{}", delivery.generation) } else { reference.clone() }
+}
+
+/// Value and currency as they are said; a sale and what takes back cannot do without them, others may.
+pub fn worth(delivery: &Delivery) -> Result<Option<(Decimal, Currency)>, Refusal> {
+    let worth = delivery.said.value.zip(delivery.said.currency);
+    let needed = delivery.event.kind == Kind::Purchase || delivery.refund.is_some();
+    if needed && worth.is_none() { Err(Refusal::dead("a purchase needs value and currency")) } else { Ok(worth) }
+}
+
+/// The currency in which a refund's purchase was told.
+pub fn currency_of(refund: &Refunding) -> Result<Currency, Refusal> {
+    refund.purchase.currency.ok_or_else(|| Refusal::dead("its purchase was told without a currency"))
 }
 
 /// What the shop told of the sale that a delivery is about: for a refund its own word first, else its purchase's.
@@ -37,6 +57,21 @@ pub fn items(delivery: &Delivery) -> Vec<Item> {
     let partial = delivery.refund.as_ref().is_some_and(|refund| !refund.full);
     let told = if partial { delivery.event.more.get("items") } else { told(delivery, "items") };
     told.map(read).unwrap_or_default()
+}
+
+/// Those of them that have an id, by which alone a catalogue finds them.
+pub fn identified(delivery: &Delivery) -> Vec<(String, Item)> {
+    items(delivery).into_iter().filter_map(|item| Some((item.id.clone()?, item))).collect()
+}
+
+/// Their ids: `content_ids`.
+pub fn ids(items: &[(String, Item)]) -> Value {
+    items.iter().map(|(id, _)| id.as_str()).collect()
+}
+
+/// How many pieces they are: `num_items`.
+pub fn count(items: &[(String, Item)]) -> u64 {
+    items.iter().fold(0, |sum: u64, (_, item)| sum.saturating_add(pieces(item.quantity)))
 }
 
 /// All items of the sale, also where a part of it was refunded.
@@ -56,7 +91,7 @@ fn item(item: &Object) -> Item {
         id: text(item.get("id")).or_else(|| text(item.get("sku"))),
         name: text(item.get("name")),
         quantity: quantity.unwrap_or(Decimal::ONE).normalize(),
-        price: number(item.get("price")),
+        price: number(item.get("price")).filter(|price| !price.is_sign_negative()),
         category: text(item.get("category")),
         brand: text(item.get("brand")),
     }
@@ -115,6 +150,12 @@ mod tests {
         assert_eq!(items[0], Item { id: Some("7".into()), quantity: dec("2"), price: Some(dec("50.490")), ..Item::default() });
         assert_eq!((items[1].id.as_deref(), items[1].name.as_deref(), items[1].price), (Some("s"), None, Some(dec("0.1"))));
         assert_eq!((items.len(), items[2].quantity), (3, Decimal::ONE));
+    }
+
+    #[test]
+    fn what_takes_something_off_has_no_price() {
+        let items = read(&json!([{"id": "voucher", "price": "-5"}, {"id": "gift", "price": 0}]));
+        assert_eq!([items[0].price, items[1].price], [None, Some(Decimal::ZERO)]);
     }
 
     #[test]

@@ -1,17 +1,23 @@
-//! What Google's APIs share: consent, match keys, the one click id that counts, how young a click may be, key files. Pure.
+//! What Google's APIs share: consent, match keys, the one click id that counts, how young a click may be, ids of conversions, carts, key
+//! files. Pure.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use toml::Table;
 
-use super::person;
+use super::{
+    goods::{self, Item},
+    keys::{self, Parsed},
+    person,
+};
 use crate::{
     click,
     delivery::Delivery,
     event::Object,
     grant::{Grant, Means},
-    route,
+    money, route,
 };
 
 /// `ad_user_data` and `ad_personalization` of `who.consent`, under an API's names for them and its words for granted and denied; what
@@ -44,6 +50,70 @@ pub fn identifiers<'a>(who: &Object, email: &'a str, phone: &'a str) -> impl Ite
     let emails = person::hashes(who, "email", person::email_google).into_iter().map(move |hash| json!({ email: hash }));
     let phones = person::hashes(who, "phone", person::phone_google).into_iter().map(move |hash| json!({ phone: hash }));
     emails.chain(phones)
+}
+
+/// By what a conversion is known: what the tag on the page sends too, where both count into one. A refund names its purchase's.
+pub fn transaction_id(order: bool, delivery: &Delivery) -> String {
+    match &delivery.refund {
+        _ if order => goods::order(delivery),
+        Some(refund) => refund.purchase_event_id.clone(),
+        None => delivery.event_id.clone(),
+    }
+}
+
+/// The Merchant Center account whose products the items are.
+#[derive(Clone, Debug)]
+pub struct Merchant {
+    id: String,
+    feed: Option<String>,
+    language: Option<String>,
+}
+
+impl Merchant {
+    /// `merchant_id`, `feed_language` and, under a name of the API's own, which feed it is.
+    pub(super) fn parse(table: &Table, feed: &str) -> Parsed<Option<Self>> {
+        let Some(id) = keys::given(table, "merchant_id", |key| keys::digits(table, key, "1234567"))? else { return Ok(None) };
+        Ok(Some(Self { id, feed: keys::some_text(table, feed)?, language: keys::some_text(table, "feed_language")? }))
+    }
+}
+
+/// What an API calls the parts of a cart.
+pub struct CartNames {
+    /// Which feed.
+    pub feed: &'static str,
+    /// The feed's language.
+    pub language: &'static str,
+    /// What was taken off the order as a whole.
+    pub discount: &'static str,
+    /// An item's id.
+    pub product: &'static str,
+    /// How it writes a quantity.
+    pub quantity: fn(u64) -> Value,
+}
+
+/// `cartData`: the items that have id and price; `None` without any.
+pub fn cart(merchant: &Merchant, delivery: &Delivery, names: &CartNames) -> Option<Object> {
+    let currency = delivery.said.currency?;
+    let item = |(id, item): (String, Item)| {
+        let price = money::number(item.price?, currency);
+        Some(json!({ names.product: id, "quantity": (names.quantity)(goods::pieces(item.quantity)), "unitPrice": price }))
+    };
+    let items: Vec<Value> = goods::identified(delivery).into_iter().filter_map(item).collect();
+    if items.is_empty() {
+        return None;
+    }
+    let mut cart = Object::new();
+    cart.insert("merchantId".into(), merchant.id.as_str().into());
+    for (name, value) in [(names.feed, &merchant.feed), (names.language, &merchant.language)] {
+        if let Some(value) = value {
+            cart.insert(name.into(), value.as_str().into());
+        }
+    }
+    if let Some(discount) = goods::number(goods::told(delivery, "discount")).filter(|discount| !discount.is_sign_negative()) {
+        cart.insert(names.discount.into(), money::number(discount, currency));
+    }
+    cart.insert("items".into(), items.into());
+    Some(cart)
 }
 
 /// What `check` says of a key file that is none: only the first delivery would notice.

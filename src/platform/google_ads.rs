@@ -17,12 +17,12 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, google, keys};
+use super::{Adapter, Refusal, SettingError, google, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -41,7 +41,7 @@ impl Adapter for Settings {
             batch_wait: self.batch_wait,
             refund: RefundShape::Restate,
             resend: Resend::Safe,
-            age_max: Some(self.age_max),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         }
     }
@@ -60,11 +60,7 @@ impl Adapter for Settings {
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
-        let (from, lasts) = match &delivery.refund {
-            Some(refund) => (refund.purchase.at, self.refund_window),
-            None => (delivery.said.at, self.age_max),
-        };
-        from.checked_add(SignedDuration::try_from(lasts).ok()?).ok()
+        times::until(delivery, self.max_age, self.refund_max_age)
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -92,8 +88,8 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, now: Timestamp) -> Vec<String> {
-        let warnings = [keys::clear_warning(&self.base_url), google::key_file_warning(&self.grant), self.version_warning(now)];
-        warnings.into_iter().flatten().collect()
+        let clear = keys::clear_warnings(&[("base_url", &self.base_url), ("token_url", &self.grant.token_url)]);
+        clear.into_iter().chain(google::key_file_warning(&self.grant)).chain(self.version_warning(now)).collect()
     }
 
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.
@@ -110,10 +106,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::halts(self, reply, Timestamp::UNIX_EPOCH) {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::halts(self, reply, Timestamp::UNIX_EPOCH))
     }
 }
 
@@ -155,10 +148,6 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    fn reply(status: u16, body: &str) -> Reply {
-        Reply { status, headers: Vec::new(), body: body.as_bytes().to_vec(), cut: false }
-    }
-
     #[test]
     fn versions_are_warned_about_before_they_end() {
         let warning = |version: &str, now: &str| settings(&format!("version = '{version}'")).version_warning(at(now)).unwrap_or_default();
@@ -175,7 +164,7 @@ mod tests {
         let said = Said { value: event.value, currency: event.currency, at: event.occurred_at, click: Default::default(), name: Some("5".into()) };
         let event_id = "purchase-1001".to_owned();
         let delivery = Delivery { event: Arc::new(event), event_id, generation: 1, who: Object::new(), said, refund: None, attempt: 1 };
-        let cut = Reply { cut: true, ..reply(200, "{\"results\": [{") };
+        let cut = Reply { cut: true, ..Reply::plain(200, "{\"results\": [{") };
         let verdicts = settings("").outcome(&[delivery.clone(), delivery], &cut, at("2026-03-01T12:00:00Z"));
         assert!(matches!(verdicts[..], [Outcome::Split { .. }, Outcome::Split { .. }]), "{verdicts:?}");
     }
@@ -187,11 +176,11 @@ mod tests {
         assert!(String::from_utf8_lossy(&probe.body).contains("\"validateOnly\":true"));
         let failure = |family: &str, name: &str| json!({ "details": [{ "errors": [{ "errorCode": { family: name } }] }] });
         let refused = json!({ "error": failure("authenticationError", "OAUTH_TOKEN_REVOKED") }).to_string();
-        assert!(to.probed(&reply(401, &refused)).is_err_and(|why| why.contains("OAUTH_TOKEN_REVOKED") && why.contains("env S")));
+        assert!(to.probed(&Reply::plain(401, &refused)).is_err_and(|why| why.contains("OAUTH_TOKEN_REVOKED") && why.contains("env S")));
         let unknown = json!({ "partialFailureError": failure("conversionUploadError", "NO_CONVERSION_ACTION_FOUND") }).to_string();
-        assert!(to.probed(&reply(200, &unknown)).is_err_and(|why| why.contains("correct actions")));
+        assert!(to.probed(&Reply::plain(200, &unknown)).is_err_and(|why| why.contains("correct actions")));
         let click = json!({ "partialFailureError": failure("conversionUploadError", "UNPARSEABLE_GCLID") }).to_string();
-        assert_eq!(to.probed(&reply(200, &click)), Ok(()));
-        assert!(to.probed(&reply(403, "<html>")).is_err());
+        assert_eq!(to.probed(&Reply::plain(200, &click)), Ok(()));
+        assert!(to.probed(&Reply::plain(403, "<html>")).is_err());
     }
 }

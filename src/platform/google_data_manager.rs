@@ -15,12 +15,12 @@ mod status;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, google, keys, times};
+use super::{Adapter, Refusal, SettingError, google, keys, times, unless_halted};
 use crate::{
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -48,7 +48,7 @@ impl Adapter for Settings {
             resend: Resend::Safe,
             // What was accepted and then not processed would be made a new conversion by its adjustment.
             accepted_is_enough: false,
-            age_max: Some(self.age_max),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             confirm: (!self.test).then_some(CONFIRM),
             ..Facts::PLAIN
         }
@@ -66,11 +66,7 @@ impl Adapter for Settings {
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
-        let (from, lasts) = match &delivery.refund {
-            Some(refund) => (refund.purchase.at, self.refund_window),
-            None => (delivery.said.at, self.age_max),
-        };
-        from.checked_add(SignedDuration::try_from(lasts).ok()?).ok()
+        times::until(delivery, self.max_age, self.refund_max_age)
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -108,7 +104,10 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().chain(google::key_file_warning(&self.grant)).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url), ("token_url", &self.grant.token_url)])
+            .into_iter()
+            .chain(google::key_file_warning(&self.grant))
+            .collect()
     }
 
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.
@@ -126,10 +125,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::of_all(self, reply, Timestamp::UNIX_EPOCH) {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::of_all(self, reply, Timestamp::UNIX_EPOCH))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: integrations.impact.com/brand-api-reference: OpenAPI documents conversions (v13), actions (v14) and submissions (v14), pages
 //! rate-limits, versioning, status-codes-and-errors (2026-08).
+//! Method: POST, for refunds PUT and DELETE, a form, one conversion; HTTP Basic.
 //! Money: decimal text in major units, after discounts and without tax and delivery; impact subtracts discounts that are told apart.
 //! Dedup: none that is promised: an order id counts once only within the event type's own deduplication window (`CONV_DUPLICATE`), and
 //! there is no idempotency key. So a conversion is sent at most once unless `resend` says otherwise.
@@ -21,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, form, keys};
+use super::{Adapter, Refusal, form, keys, single, times};
 use crate::{
     delivery::{Awaiting, Confirm, Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -70,7 +71,7 @@ impl Adapter for Settings {
 
     fn not_before(&self, delivery: &Delivery) -> Option<(Timestamp, String)> {
         let refund = delivery.refund.as_ref()?;
-        let until = answer::sent(refund).unwrap_or(refund.purchase.at).checked_add(ACTION_AFTER).ok()?;
+        let until = times::sent(refund).unwrap_or(refund.purchase.at).checked_add(ACTION_AFTER).ok()?;
         Some((until, "impact may not have made an action of the purchase yet".into()))
     }
 
@@ -79,7 +80,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], _: Timestamp) -> Result<Request, Refusal> {
-        let [delivery] = batch else { return Err(Refusal::dead("one conversion a request")) };
+        let delivery = single(batch)?;
         let request = match &delivery.refund {
             Some(refund) => action::request(self, delivery, refund)?,
             None => conversion::request(self, delivery)?,
@@ -100,7 +101,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        let mut found: Vec<String> = keys::clear_warning(&self.base_url).into_iter().collect();
+        let mut found = keys::clear_warnings(&[("base_url", &self.base_url)]);
         if !self.confirm {
             found.push("confirm = \"never\": what impact queues counts as delivered, also what it drops when it is processed".into());
         }
@@ -113,7 +114,7 @@ impl Adapter for Settings {
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
         match reply.status {
-            401 => Err(format!("account or token is refused (HTTP 401): {}", self.fix())),
+            401 => Err(format!("account or token is refused (HTTP 401); {}", self.fix())),
             403 if self.confirm => Err("the token may not read API submissions: give it that scope, or set confirm = \"never\"".into()),
             _ => Ok(()),
         }

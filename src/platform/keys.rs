@@ -124,6 +124,16 @@ pub(in crate::platform) fn required(table: &Table, key: &str, like: &str) -> Par
     }
 }
 
+/// A key that may be left out.
+pub(in crate::platform) fn given<T>(table: &Table, key: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Parsed<Option<T>> {
+    table.contains_key(key).then(|| parse(key)).transpose()
+}
+
+/// A text that may be left out; an empty one is none.
+pub(in crate::platform) fn some_text(table: &Table, key: &str) -> Parsed<Option<String>> {
+    Ok(text(table, key)?.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
 /// A text or a whole number, as text: ids are written either way.
 pub(in crate::platform) fn scalar(table: &Table, key: &str) -> Parsed<Option<String>> {
     match table.get(key) {
@@ -159,6 +169,12 @@ pub(in crate::platform) fn choice<T: Copy>(table: &Table, key: &str, default: T,
     }
 }
 
+/// One of the platform's own words, as it writes them.
+pub(in crate::platform) fn word(table: &Table, key: &str, default: &'static str, words: &[&'static str]) -> Parsed<&'static str> {
+    let words: Vec<_> = words.iter().map(|word| (*word, *word)).collect();
+    choice(table, key, default, &words)
+}
+
 /// A whole number between two.
 pub(in crate::platform) fn whole(table: &Table, key: &str, default: usize, allowed: std::ops::RangeInclusive<usize>) -> Parsed<usize> {
     let Some(value) = table.get(key) else { return Ok(default) };
@@ -173,6 +189,16 @@ pub(in crate::platform) fn span(table: &Table, key: &str, default: Duration, mos
         Some(found) => Ok(found),
         None => wrong(key, format!("a duration of at most {} is expected: \"{}\"", crate::words::duration(most), crate::words::duration(default))),
     }
+}
+
+/// `batch_wait`: how long a batch that is not full waits for more.
+pub(in crate::platform) fn batch_wait(table: &Table) -> Parsed<Duration> {
+    span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))
+}
+
+/// `resend = "safe"`, where a person knows of the account what the platform does not promise: that it drops repeats.
+pub(in crate::platform) fn resend(table: &Table) -> Parsed<bool> {
+    choice(table, "resend", false, &[("never", false), ("safe", true)])
 }
 
 /// `version`, which stands in the path: `v3` or `v26.0`.
@@ -206,9 +232,10 @@ pub(in crate::platform) fn base_url(table: &Table, key: &str, default: &str) -> 
     }
 }
 
-/// What `check` says of a `base_url` that is not TLS.
-pub(in crate::platform) fn clear_warning(base: &str) -> Option<String> {
-    in_clear(base).then(|| "base_url is not https: secrets and personal data cross the network in clear".to_owned())
+/// What `check` says of URLs that are not TLS, by their keys.
+pub(in crate::platform) fn clear_warnings(urls: &[(&str, &str)]) -> Vec<String> {
+    let clear = urls.iter().filter(|(_, url)| in_clear(url));
+    clear.map(|(key, _)| format!("{key} is not https: secrets and personal data cross the network in clear")).collect()
 }
 
 /// `oauth = { client_id, client_secret, refresh_token }`; `scope` where the platform wants it told with every refresh.

@@ -17,7 +17,7 @@ use serde_json::json;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -30,10 +30,9 @@ use crate::{
 const BATCH_MAX: usize = 1_000;
 /// deduplicate-pixel-and-server-events.
 const DEDUPES_FOR: Duration = Duration::from_secs(48 * 3_600);
-/// using-the-api: 7 days, 62 for `physical_store`; what is on its way when they end would spoil its batch.
-const AGE_MAX: Duration = Duration::from_secs(7 * 86_400 - MARGIN);
-const AGE_MAX_STORE: Duration = Duration::from_secs(62 * 86_400 - MARGIN);
-const MARGIN: u64 = 600;
+/// using-the-api: 7 days, 62 for `physical_store`.
+const AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+const AGE_MAX_STORE: Duration = Duration::from_secs(62 * 86_400);
 /// Unverified: Meta states no limit of bytes; this one keeps a request well below what web servers refuse.
 const BYTES_MAX: usize = 1_000_000;
 
@@ -46,7 +45,7 @@ impl Adapter for Settings {
             refund: if self.refunds { RefundShape::Event } else { RefundShape::None },
             // Unverified: that repeats from server to server are dropped like those between pixel and server; hence the setting.
             resend: if self.resend { Resend::Within(DEDUPES_FOR) } else { Resend::Never },
-            age_max: Some(if self.action_source == "physical_store" { AGE_MAX_STORE } else { AGE_MAX }),
+            age_max: Some(if self.action_source == "physical_store" { AGE_MAX_STORE } else { AGE_MAX }.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         }
     }
@@ -81,7 +80,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)])
     }
 
     /// Unverified: that a dataset token may read its dataset's id; a refusal for the token's sake is told from others by its code.
@@ -92,9 +91,6 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::verdict(self, 1, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::verdict(self, 1, reply, Timestamp::UNIX_EPOCH))
     }
 }

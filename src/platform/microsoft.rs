@@ -22,13 +22,13 @@ mod settings;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use settings::Settings;
 use settings::{Api, Capi, OFFLINE_AGE, UserData};
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -38,8 +38,6 @@ use crate::{
 
 /// Conversions API: a connector states 1 MB; unverified for offline conversions, of which a thousand are far less.
 const BYTES_MAX: usize = 1_000_000;
-/// What is on its way when the time ends would be refused.
-const MARGIN: Duration = Duration::from_secs(600);
 /// Unverified: for how long the Conversions API drops a repeated event id; its guide knows one for tag and server, hence the setting.
 const DEDUPES_FOR: Duration = Duration::from_secs(24 * 3_600);
 
@@ -49,7 +47,7 @@ impl Adapter for Settings {
             batch_max: self.batch,
             bytes_max: BYTES_MAX,
             batch_wait: self.batch_wait,
-            age_max: Some(self.max_age.saturating_sub(MARGIN)),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         };
         match &self.api {
@@ -74,11 +72,7 @@ impl Adapter for Settings {
     }
 
     fn expires(&self, delivery: &Delivery) -> Option<Timestamp> {
-        let (from, lasts) = match &delivery.refund {
-            Some(refund) => (refund.purchase.at, OFFLINE_AGE),
-            None => (delivery.said.at, self.max_age),
-        };
-        from.checked_add(SignedDuration::try_from(lasts.saturating_sub(MARGIN)).ok()?).ok()
+        times::until(delivery, self.max_age, OFFLINE_AGE)
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
@@ -120,7 +114,11 @@ impl Adapter for Settings {
                 .contains(&Kind::Refund)
                 .then(|| "refunds are wanted but cannot be told: set api = \"offline\", or take refund out of kinds".to_owned()),
         };
-        keys::clear_warning(&self.base_url).into_iter().chain(own).collect()
+        let token_url = match &self.api {
+            Api::Offline(offline) => &offline.grant.token_url,
+            Api::Capi(_) => "",
+        };
+        keys::clear_warnings(&[("base_url", &self.base_url), ("token_url", token_url)]).into_iter().chain(own).collect()
     }
 
     /// An empty list: whoever may not write is told that, everybody else that it is empty. Unverified for offline conversions, where what
@@ -133,14 +131,10 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        let found = match &self.api {
+        unless_halted(match &self.api {
             Api::Offline(offline) => applied::halt(self, offline, reply),
             Api::Capi(capi) => received::verdicts(capi, 1, reply, Timestamp::UNIX_EPOCH).pop(),
-        };
-        match found {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        })
     }
 }
 
@@ -175,26 +169,22 @@ mod tests {
         Settings::parse(&table.parse().expect("TOML"), &resolve).expect("settings")
     }
 
-    fn answer(status: u16, body: &str) -> Reply {
-        Reply { status, headers: Vec::new(), body: body.into(), cut: false }
-    }
-
     #[test]
     fn a_probe_sends_nothing_and_its_answer_tells_credentials_from_the_empty_list() {
         let offline = settings("");
         let request = offline.probe(Timestamp::UNIX_EPOCH).expect("a probe");
         assert!(request.url.ends_with("/v13/OfflineConversions/Apply") && request.body == br#"{"OfflineConversions":[]}"#);
-        let fault = |code: i64, name: &str| answer(400, &json!({ "Errors": [{ "Code": code, "ErrorCode": name }] }).to_string());
+        let fault = |code: i64, name: &str| Reply::plain(400, &json!({ "Errors": [{ "Code": code, "ErrorCode": name }] }).to_string());
         assert!(offline.probed(&fault(105, "InvalidCredentials")).is_err_and(|why| why.contains("renew R") && why.contains("D is the developer")));
         assert!(offline.probed(&fault(106, "UserIsNotAuthorized")).is_err_and(|why| why.contains("account 1 of customer 2")));
-        assert!(offline.probed(&answer(401, "")).is_err());
+        assert!(offline.probed(&Reply::plain(401, "")).is_err());
         assert_eq!(offline.probed(&fault(5_511, "OfflineConversionsNullOrEmpty")), Ok(()));
-        assert_eq!(offline.probed(&answer(200, r#"{"PartialErrors":[]}"#)), Ok(()));
+        assert_eq!(offline.probed(&Reply::plain(200, r#"{"PartialErrors":[]}"#)), Ok(()));
         let capi = settings("api = 'capi'");
         let request = capi.probe(Timestamp::UNIX_EPOCH).expect("a probe");
         assert!(request.url == "https://capi.uet.microsoft.com/v1/7/events" && request.body.starts_with(br#"{"data":[],"#));
-        assert!(capi.probed(&answer(401, "{}")).is_err_and(|why| why.contains("put it into T")));
-        assert_eq!(capi.probed(&answer(400, "{}")), Ok(()));
+        assert!(capi.probed(&Reply::plain(401, "{}")).is_err_and(|why| why.contains("put it into T")));
+        assert_eq!(capi.probed(&Reply::plain(400, "{}")), Ok(()));
     }
 
     #[test]
@@ -220,6 +210,7 @@ mod tests {
         assert_eq!(warned("", &[Kind::Purchase, Kind::Refund]), "");
         assert!(warned("user_data = 'send'", &[Kind::Purchase]).contains("without_click"));
         assert_eq!(warned("user_data = 'without_click'", &[Kind::Purchase]), "");
+        assert!(warned("token_url = 'http://10.0.0.1'", &[Kind::Purchase]).starts_with("token_url is not https"));
         assert!(warned("api = 'capi'", &[Kind::Purchase, Kind::Refund]).contains("api = \"offline\""));
         assert_eq!(warned("api = 'capi'", &[Kind::Purchase]), "");
     }

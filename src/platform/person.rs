@@ -46,6 +46,11 @@ pub fn text(who: &Object, key: &str) -> Option<String> {
     texts(who, key).into_iter().next()
 }
 
+/// The customer's id in clear, where the platform takes it so; an address is none, since it would name a person.
+pub fn customer(who: &Object) -> Option<String> {
+    text(who, "external_id").filter(|id| !id.contains('@'))
+}
+
 /// All of them hashed, each once.
 pub fn hashes(who: &Object, key: &str, rule: Rule) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -248,6 +253,12 @@ mod tests {
         assert_eq!(hashed(&format!(" {} ", hash.to_uppercase()), email), Some(hash.clone()));
         let who = json!({"email": ["User@example.com", hash, "user@example.com", "nobody"]});
         assert_eq!(hashes(who.as_object().expect("an object"), "email", email), [hash]);
+    }
+
+    #[test]
+    fn customers_are_not_told_by_their_address() {
+        let customer = |id: Value| customer(json!({ "external_id": id }).as_object().expect("an object"));
+        assert_eq!((customer(json!(77)).as_deref(), customer(json!("john.doe@example.com"))), (Some("77"), None));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys, person};
+use super::{Adapter, Refusal, SettingError, keys, person, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -78,7 +78,7 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().chain(self.names.unknown("Pinterest", &settings::EVENTS)).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(self.names.unknown("Pinterest", &settings::EVENTS)).collect()
     }
 
     /// One event of nobody, which is not recorded.
@@ -95,10 +95,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop() {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop())
     }
 }
 
@@ -139,9 +136,8 @@ mod tests {
         let mut live = settings("batch = 1000");
         assert_eq!(live.probe(now).expect("a probe").url, "https://api.pinterest.com/v5/ad_accounts/549/events?test=true");
         assert_eq!((live.facts().batch_max, live.test_mode(), live.facts().batch_max), (1_000, Ok(()), BATCH_TEST));
-        let answer = |status, body: &str| Reply { status, headers: Vec::new(), body: body.into(), cut: false };
-        assert!(live.probed(&answer(403, r#"{"code": 29, "message": "You are not permitted"}"#)).is_err_and(|why| why.contains("549")));
-        assert!(live.probed(&answer(400, r#"{"code": 4196, "message": "Invalid request"}"#)).is_ok());
+        assert!(live.probed(&Reply::plain(403, r#"{"code": 29, "message": "You are not permitted"}"#)).is_err_and(|why| why.contains("549")));
+        assert!(live.probed(&Reply::plain(400, r#"{"code": 4196, "message": "Invalid request"}"#)).is_ok());
     }
 
     #[test]

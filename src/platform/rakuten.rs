@@ -2,6 +2,7 @@
 //!
 //! Source: Rakuten's own server-side tag (github.com/Rakuten-Advertising-Developers/Affiliate-for-Server-Side-GTM, 3.4.1, 2026), RudderStack's
 //! rakuten destination (2026-08), Commanders Act's (2026); Rakuten gives its field manual to advertisers only.
+//! Method: GET, one order, no credential but the merchant's id.
 //! Money: totals of lines, times 100 or in major units as the account counts, after discounts and without tax and delivery.
 //! Dedup: unverified: that a repeated order is dropped, so that a sale is sent at most once unless `resend` says otherwise. Negative lines add
 //! up: a refund is never sent twice on its own.
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, keys};
+use super::{Adapter, Refusal, keys, single};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     destination::Basis,
@@ -54,10 +55,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], _: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => order::request(self, delivery),
-            _ => Err(Refusal::dead("one order a request")),
-        }
+        order::request(self, single(batch)?)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -65,6 +63,6 @@ impl Adapter for Settings {
     }
 
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
-        keys::clear_warning(&self.base_url).into_iter().collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)])
     }
 }

@@ -19,11 +19,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 pub use settings::Settings;
-use settings::{Refunds, Version};
+use settings::Version;
 
-use super::{Adapter, Refusal, SettingError, form::Pairs, keys};
+use super::{Adapter, Refusal, SettingError, form::Pairs, keys, single};
 use crate::{
-    delivery::{Delivery, Facts, RefundShape, Resend},
+    delivery::{Delivery, Facts, Resend},
     event::Kind,
     outcome::{Outcome, Reply},
     request::{Method, Request},
@@ -31,12 +31,7 @@ use crate::{
 
 impl Adapter for Settings {
     fn facts(&self) -> Facts {
-        let refund = match self.refunds {
-            Refunds::Event => RefundShape::Event,
-            Refunds::Negative => RefundShape::Negative,
-            Refunds::None => RefundShape::None,
-        };
-        Facts { refund, resend: Resend::Never, ..Facts::PLAIN }
+        Facts { refund: self.refunds, resend: Resend::Never, ..Facts::PLAIN }
     }
 
     fn name_of(&self, kind: Kind) -> Option<String> {
@@ -44,10 +39,7 @@ impl Adapter for Settings {
     }
 
     fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
-        match batch {
-            [delivery] => event::request(self, delivery, now),
-            _ => Err(Refusal::dead("one event a request")),
-        }
+        event::request(self, single(batch)?, now)
     }
 
     fn outcome(&self, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -70,7 +62,7 @@ impl Adapter for Settings {
     fn warnings(&self, _: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let old =
             (self.version == Version::V1).then(|| "version \"v1\" works for accounts made before 2026-07-15 alone; \"v2\" wants who.sdid".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(old).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(old).collect()
     }
 
     /// An app without an event and a phone, of which nothing can be queued. Unverified: that the key is looked at before what is missing; where
@@ -115,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_error_is_not_queued_but_silence_may_be() {
-        let refused = |body: &str| settings("").refused(&Reply { status: 200, headers: Vec::new(), body: body.into(), cut: false });
+        let refused = |body: &str| settings("").refused(&Reply::plain(200, body));
         assert!(refused(r#"{"status": "error", "reason": "try again later"}"#));
         assert!(!refused("<html>error</html>") && !refused("{}"));
     }
@@ -126,14 +118,12 @@ mod tests {
         assert_eq!(warned(""), "");
         assert!(warned("version = 'v1'").contains("2026-07-15"));
     }
+
     #[test]
     fn a_probe_holds_no_event_and_tells_wrong_keys() {
         let body = settings("").probe(Timestamp::UNIX_EPOCH).map(|request| String::from_utf8_lossy(&request.body).into_owned());
         assert_eq!(body.as_deref(), Some("a=key&p=iOS&i=com.example.shop"));
-        let probed = |status, reason: &str| {
-            let body = format!(r#"{{"status": "error", "reason": "{reason}"}}"#).into();
-            settings("").probed(&Reply { status, headers: Vec::new(), body, cut: false })
-        };
+        let probed = |status, reason: &str| settings("").probed(&Reply::plain(status, &format!(r#"{{"status": "error", "reason": "{reason}"}}"#)));
         assert_eq!([probed(200, "missing argument: n"), probed(200, "no device ID supplied")], [Ok(()), Ok(())]);
         assert!(probed(200, "Invalid SDK key").is_err_and(|why| why.contains("into K")));
         assert!(probed(403, "").is_err());

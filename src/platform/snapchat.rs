@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys, person};
+use super::{Adapter, Refusal, SettingError, keys, person, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -31,8 +31,8 @@ use crate::{
 const BATCH_MAX: usize = 2_000;
 /// Unverified: the window in which a repeated event_id is dropped; Snap's pages know one for pixel and server, hence the setting.
 const DEDUPES_FOR: Duration = Duration::from_secs(48 * 3_600);
-/// Introduction: no more than 37 days back; what is on its way when they end would spoil its batch.
-const AGE_MAX: Duration = Duration::from_secs(37 * 86_400 - 600);
+/// Introduction: no more than 37 days back.
+const AGE_MAX: Duration = Duration::from_secs(37 * 86_400);
 /// Unverified: Snap states no limit of bytes; this one keeps a request well below what web servers refuse.
 const BYTES_MAX: usize = 1_000_000;
 
@@ -44,7 +44,7 @@ impl Adapter for Settings {
             batch_wait: self.batch_wait,
             refund: RefundShape::None,
             resend: if self.resend { Resend::Within(DEDUPES_FOR) } else { Resend::Never },
-            age_max: Some(AGE_MAX),
+            age_max: Some(AGE_MAX.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         }
     }
@@ -71,7 +71,7 @@ impl Adapter for Settings {
     fn warnings(&self, kinds: &BTreeSet<Kind>, _: Timestamp) -> Vec<String> {
         let no_lead = kinds.contains(&Kind::Lead) && self.names.of(Kind::Lead).is_none();
         let lead = no_lead.then(|| "Snap has no event for leads, they are skipped; names = { lead = \"CUSTOM_EVENT_1\" } sends them".to_owned());
-        keys::clear_warning(&self.base_url).into_iter().chain(self.names.unknown("Snap", &settings::EVENTS)).chain(lead).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(self.names.unknown("Snap", &settings::EVENTS)).chain(lead).collect()
     }
 
     /// One event of nobody, to the address that counts nothing.
@@ -89,10 +89,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::verdict(self, 1, reply, Timestamp::UNIX_EPOCH) {
-            Outcome::Halted { why, fix } => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::verdict(self, 1, reply, Timestamp::UNIX_EPOCH))
     }
 }
 
@@ -120,10 +117,9 @@ mod tests {
         let now = "2026-03-01T12:00:00Z".parse().expect("a time");
         let request = settings("").probe(now).expect("a probe");
         assert_eq!(request.url, "https://tr.snapchat.com/v3/p/events/validate?access_token=to%20ken");
-        let answer = |status, body: &str| Reply { status, headers: Vec::new(), body: body.into(), cut: false };
-        assert!(settings("").probed(&answer(401, "{}")).is_err_and(|why| why.contains("into T")));
-        assert!(settings("").probed(&answer(400, r#"{"status": "INVALID", "reason": "Invalid access token"}"#)).is_err());
-        assert!(settings("").probed(&answer(400, r#"{"status": "INVALID", "reason": "Insufficient PII"}"#)).is_ok());
+        assert!(settings("").probed(&Reply::plain(401, "{}")).is_err_and(|why| why.contains("into T")));
+        assert!(settings("").probed(&Reply::plain(400, r#"{"status": "INVALID", "reason": "Invalid access token"}"#)).is_err());
+        assert!(settings("").probed(&Reply::plain(400, r#"{"status": "INVALID", "reason": "Insufficient PII"}"#)).is_ok());
     }
 
     #[test]

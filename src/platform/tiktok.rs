@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub use settings::Settings;
 
-use super::{Adapter, Refusal, SettingError, keys};
+use super::{Adapter, Refusal, SettingError, keys, times, unless_halted};
 use crate::{
     delivery::{Delivery, Facts, RefundShape, Resend},
     event::Kind,
@@ -33,8 +33,6 @@ const DEDUPES_FOR: Duration = Duration::from_secs(48 * 3_600);
 /// Unverified: no page of TikTok's states an age; third parties take 7 days for a pixel and 28 for offline events, hence a setting.
 const AGE: Duration = Duration::from_secs(7 * 86_400);
 const AGE_MOST: Duration = Duration::from_secs(28 * 86_400);
-/// What is on its way when the time ends would spoil its batch.
-const MARGIN: Duration = Duration::from_secs(600);
 /// Unverified: TikTok states no limit of bytes; this one keeps a request well below what web servers refuse.
 const BYTES_MAX: usize = 1_000_000;
 
@@ -47,7 +45,7 @@ impl Adapter for Settings {
             refund: if self.refunds { RefundShape::Event } else { RefundShape::None },
             // Unverified: that repeats from server to server are dropped like those between pixel and server; hence the setting.
             resend: if self.resend { Resend::Within(DEDUPES_FOR) } else { Resend::Never },
-            age_max: Some(self.max_age.saturating_sub(MARGIN)),
+            age_max: Some(self.max_age.saturating_sub(times::MARGIN)),
             ..Facts::PLAIN
         }
     }
@@ -78,7 +76,7 @@ impl Adapter for Settings {
         let renamed = self.names.iter().filter(|(_, name)| old.contains(name)).map(|(kind, name)| {
             format!("names.{kind}: TikTok has renamed {name:?}; what the pixel on the page sends has to have the same name, or both are counted")
         });
-        keys::clear_warning(&self.base_url).into_iter().chain(renamed).collect()
+        keys::clear_warnings(&[("base_url", &self.base_url)]).into_iter().chain(renamed).collect()
     }
 
     /// No event at all, which leaves nothing behind. Unverified: that the token is looked at before the list; where it is not, a bad
@@ -88,10 +86,7 @@ impl Adapter for Settings {
     }
 
     fn probed(&self, reply: &Reply) -> Result<(), String> {
-        match answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop() {
-            Some(Outcome::Halted { why, fix }) => Err(format!("{why}; {fix}")),
-            _ => Ok(()),
-        }
+        unless_halted(answer::verdicts(self, 1, reply, Timestamp::UNIX_EPOCH).pop())
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use toml::Table;
 
 use super::keys::{self, Parsed};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Refunding};
 
 /// `refund_max_age = "60d"`: how long after the purchase a refund is still told; a program's own rule that no platform gives out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,20 @@ impl RefundAge {
     pub fn until(self, delivery: &Delivery) -> Option<Timestamp> {
         delivery.refund.as_ref()?.purchase.at.checked_add(self.0?).ok()
     }
+}
+
+/// What is on its way when a platform's time ends would be refused, and could spoil its batch.
+pub const MARGIN: Duration = Duration::from_secs(600);
+
+/// From when on a sale is not taken any more, by its age, or a refund, by its purchase's; [`MARGIN`] before the platform says so.
+pub fn until(delivery: &Delivery, sale: Duration, refund: Duration) -> Option<Timestamp> {
+    let (from, lasts) = delivery.refund.as_ref().map_or((delivery.said.at, sale), |refunding| (refunding.purchase.at, refund));
+    from.checked_add(SignedDuration::try_from(lasts.saturating_sub(MARGIN)).ok()?).ok()
+}
+
+/// When the purchase was handed over, by what its answer left in `sent` (Unix seconds).
+pub fn sent(refund: &Refunding) -> Option<Timestamp> {
+    Timestamp::from_second(refund.kept("sent")?.as_i64()?).ok()
 }
 
 /// RFC 3339 in UTC, whole seconds: `2026-03-01T10:15:00Z`.

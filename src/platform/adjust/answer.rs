@@ -53,20 +53,20 @@ pub(super) fn outcome(to: &Settings, kind: Kind, attempt: u32, reply: &Reply, no
     match reply.status {
         200..=299 if taken(reply) => Outcome::delivered(),
         200..=299 => Outcome::retry(format!("HTTP {}, but no OK of Adjust's", reply.status)),
-        400 if says("earlier unique event") => Outcome::Delivered { answer: None, note: Some("duplicate: the event is a unique one there".into()) },
-        400 if says("app token") => Outcome::halted(words(), format!("correct app_token (it is {}), and resume", to.app_token)),
+        400 if says("earlier unique event") => Outcome::noted("duplicate: the event is a unique one there"),
+        400 if says("app token") => Outcome::halted(words(), format!("correct app_token (it is {}), reload and resume", to.app_token)),
         400 | 403 if says("event token") => {
             let kind = if kind.takes_back() { "refund" } else { kind.as_str() };
             Outcome::halted(words(), format!("correct events.{kind}, or allow that event in Adjust; reload and resume"))
         }
-        403 if says("tracking disabled") => Outcome::Rejected { why: words() },
+        403 if says("tracking disabled") => Outcome::rejected(words()),
         403 if says("inactive") => Outcome::halted(words(), "activate the app in Adjust, or correct app_token; resume"),
         404 if says("device not found") => match wait(attempt) {
             Some(after) => Outcome::Retry { why: words(), after: Some(after), throttled: false },
-            None => Outcome::Rejected { why: words() },
+            None => Outcome::rejected(words()),
         },
-        404 if says("app token") => Outcome::halted(words(), format!("correct app_token (it is {}), and resume", to.app_token)),
-        400 | 413 | 451 => Outcome::Rejected { why: words() },
+        404 if says("app token") => Outcome::halted(words(), format!("correct app_token (it is {}), reload and resume", to.app_token)),
+        400 | 413 | 451 => Outcome::rejected(words()),
         _ => by_api_status(reply, now, &renew(to)),
     }
 }
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn reasons_stand_in_brackets() {
-        let why = |body: &str| error(&Reply { status: 400, headers: Vec::new(), body: body.into(), cut: false });
+        let why = |body: &str| error(&Reply::plain(400, body));
         assert_eq!(why(r#"{"error": "Event request failed (Bad event state (late))"}"#).as_deref(), Some("Bad event state (late)"));
         assert_eq!(why(r#"{"error": "Event request failed"}"#).as_deref(), Some("Event request failed"));
         assert_eq!((why(r#"{"error": 7}"#), why("[]"), why("<html>")), (None, None, None));

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     super::{Refusal, device, form::Pairs, goods, person},
-    settings::{Refunds, Settings},
+    settings::Settings,
 };
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, RefundShape},
     event::{Kind, Object},
     money,
     request::Request,
@@ -47,8 +47,8 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
         return Err(Refusal::skip("no adid, idfa, gaid, fire_adid, oaid, web_uuid, idfv or android_id"));
     }
     form.put("created_at_unix", delivery.said.at.min(now).as_second().to_string());
-    let amount = amount(delivery)?;
-    let revenue = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == Refunds::Negative);
+    let amount = goods::worth(delivery)?.map(|(amount, currency)| (money::major(amount, currency), currency.as_str().to_owned()));
+    let revenue = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == RefundShape::Negative);
     if let Some((amount, currency)) = revenue {
         form.put("revenue", if delivery.refund.is_some() { format!("-{amount}") } else { amount.clone() }).put("currency", currency);
     }
@@ -59,16 +59,6 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     // Unverified: that it is looked at in events of servers; the SDK has it.
     form.put("deduplication_id", &delivery.event_id);
     Ok(to.post(&form))
-}
-
-/// What it is worth, or what it takes back, and the currency.
-fn amount(delivery: &Delivery) -> Result<Option<(String, String)>, Refusal> {
-    let amount = delivery.refund.as_ref().map_or(delivery.said.value, |refund| Some(refund.amount));
-    match (amount, delivery.said.currency) {
-        (Some(amount), Some(currency)) => Ok(Some((money::major(amount, currency), currency.as_str().to_owned()))),
-        _ if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() => Err(Refusal::dead("a purchase needs value and currency")),
-        _ => Ok(None),
-    }
 }
 
 /// Handed to the shop's own callbacks: an object whose values are texts.

@@ -3,6 +3,7 @@
 use toml::Table;
 
 use crate::{
+    delivery::RefundShape,
     event::Kind,
     platform::{
         Resolve,
@@ -12,24 +13,14 @@ use crate::{
     secret::Secret,
 };
 
-/// How money that was taken back is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refunds {
-    /// An event without revenue; the amount stands in `callback_params`.
-    Event,
-    /// An event with negative revenue.
-    Negative,
-    /// Not at all.
-    None,
-}
-
 /// Parsed settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) app_token: String,
     pub(super) events: Names,
     pub(super) token: Option<Secret>,
-    pub(super) refunds: Refunds,
+    /// `Event`: without revenue, the amount stands in `callback_params`.
+    pub(super) refunds: RefundShape,
     pub(super) resend: bool,
     pub(super) sandbox: bool,
     pub(super) base_url: String,
@@ -51,17 +42,18 @@ impl Settings {
                 "a token of letters and digits is expected, e.g. \"f0ob4r\": Adjust shows it with the event",
             );
         }
-        let shapes = [("event", Refunds::Event), ("negative", Refunds::Negative), ("none", Refunds::None)];
-        let refunds = keys::choice(table, "refunds", if events.of(Kind::Refund).is_some() { Refunds::Event } else { Refunds::None }, &shapes)?;
-        if refunds != Refunds::None && events.of(Kind::Refund).is_none() {
+        let shapes = [("event", RefundShape::Event), ("negative", RefundShape::Negative), ("none", RefundShape::None)];
+        let refunds =
+            keys::choice(table, "refunds", if events.of(Kind::Refund).is_some() { RefundShape::Event } else { RefundShape::None }, &shapes)?;
+        if refunds != RefundShape::None && events.of(Kind::Refund).is_none() {
             return keys::wrong("events", "refunds need an event of their own: events = { refund = \"k2ab9x\" }");
         }
         Ok(Self {
             app_token: keys::path_part(table, "app_token", "4w565xzmb54d")?,
             events,
-            token: if table.contains_key("token") { Some(keys::header_key(table, "token", resolve)?) } else { None },
+            token: keys::given(table, "token", |key| keys::header_key(table, key, resolve))?,
             refunds,
-            resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
+            resend: keys::resend(table)?,
             sandbox: false,
             base_url: keys::base_url(table, "base_url", "https://s2s.adjust.com")?,
         })

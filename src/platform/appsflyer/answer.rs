@@ -31,7 +31,7 @@ pub(super) fn refused(to: &Settings, reply: &Reply, now: Timestamp) -> Outcome {
     match reply.status {
         200..=299 => Outcome::retry(format!("HTTP {}, but no OK of AppsFlyer's", reply.status)),
         400 if of_everybody(&said(reply)) => Outcome::halted(words, fix(to)),
-        400 | 413 => Outcome::Rejected { why: words },
+        400 | 413 => Outcome::rejected(words),
         401 | 403 => Outcome::halted(format!("AppsFlyer refuses the key ({words})"), fix(to)),
         _ => by_api_status(reply, now, &fix(to)),
     }

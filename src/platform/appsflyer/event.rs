@@ -43,13 +43,13 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     event.insert("eventName".into(), name.into());
     // The future is replaced by the time of arrival.
     event.insert("eventTime".into(), delivery.said.at.min(now).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string().into());
-    if let Some(currency) = delivery.said.currency.filter(|_| delivery.said.value.is_some() || delivery.refund.is_some()) {
+    if let Some(currency) = delivery.said.currency.filter(|_| delivery.said.value.is_some()) {
         event.insert("eventCurrency".into(), currency.as_str().into());
     }
     let bundle = if system == System::Ios { to.ios_bundle.as_deref() } else { Some(app) };
     let texts = [
         ("bundleIdentifier", bundle.map(str::to_owned)),
-        ("customer_user_id", device::customer(who)),
+        ("customer_user_id", person::customer(who)),
         ("ip", device::ipv4(who)),
         ("os", person::text(who, "os_version")),
         ("ua", person::text(who, "user_agent")),
@@ -69,7 +69,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
         System::Ios => device::att(who).map(|att| event.insert("att".into(), att.into())),
         System::Android => device::tracking_enabled(who).map(|yes| event.insert("aie".into(), yes.into())),
     };
-    if to.match_keys {
+    if to.user_data {
         for (field, key, rule) in HASHED {
             if let Some(hash) = person::hashes(who, key, rule).into_iter().next() {
                 event.insert(field.into(), hash.into());
@@ -126,14 +126,10 @@ fn fitted(mut event: Object, delivery: &Delivery) -> Result<Value, Refusal> {
 fn value(delivery: &Delivery, items: &[goods::Item]) -> Result<Value, Refusal> {
     let mut value = Object::new();
     let of_order = delivery.event.kind == Kind::Purchase || delivery.event.kind.takes_back();
-    let amount = delivery.refund.as_ref().map_or(delivery.said.value, |refund| Some(-refund.amount));
-    match (amount, delivery.said.currency) {
-        (Some(amount), Some(currency)) => {
-            value.insert("af_revenue".into(), money::major(amount, currency).into());
-            value.insert("af_currency".into(), currency.as_str().into());
-        }
-        _ if of_order => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
+    if let Some((amount, currency)) = goods::worth(delivery)? {
+        let amount = if delivery.refund.is_some() { -amount } else { amount };
+        value.insert("af_revenue".into(), money::major(amount, currency).into());
+        value.insert("af_currency".into(), currency.as_str().into());
     }
     value.insert(if of_order { "af_order_id" } else { "ref" }.into(), delivery.event.reference.as_str().into());
     // Nothing dedupes by it; it finds an event again.

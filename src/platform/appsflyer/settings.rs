@@ -22,12 +22,12 @@ pub struct Settings {
     pub(super) s2s_key: Secret,
     pub(super) names: Names,
     pub(super) refunds: bool,
-    pub(super) match_keys: bool,
+    pub(super) user_data: bool,
     pub(super) limited: Limited,
     pub(super) base_url: String,
 }
 
-const KEYS: [&str; 8] = ["apps", "ios_bundle", "s2s_key", "names", "refunds", "match_keys", "limited_data_use", "base_url"];
+const KEYS: [&str; 8] = ["apps", "ios_bundle", "s2s_key", "names", "refunds", "user_data", "limited_data_use", "base_url"];
 
 /// AppsFlyer's names for in-app events. There is none for leads, and installs are the SDK's. One for refunds is not fixed either.
 const NAMES: [(Kind, &str); 4] = [
@@ -51,11 +51,11 @@ impl Settings {
         }
         Ok(Self {
             apps,
-            ios_bundle: keys::text(table, "ios_bundle")?.map(str::to_owned),
+            ios_bundle: keys::some_text(table, "ios_bundle")?,
             s2s_key: keys::header_key(table, "s2s_key", resolve)?,
             names: Names::parse(table, "names", &NAMES)?,
             refunds: keys::choice(table, "refunds", true, &[("negative", true), ("none", false)])?,
-            match_keys: keys::choice(table, "match_keys", false, &[("never", false), ("send", true)])?,
+            user_data: keys::choice(table, "user_data", false, &[("send", true), ("never", false)])?,
             limited: Limited::parse(table)?,
             base_url: keys::base_url(table, "base_url", "https://api3.appsflyer.com")?,
         })

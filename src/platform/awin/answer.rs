@@ -50,8 +50,8 @@ fn named(body: &Value, reference: &str) -> Option<Outcome> {
         // Unverified: what Awin says of an order that it has.
         let known = why.to_ascii_lowercase().contains("duplicate");
         return Some(match known {
-            true => Outcome::Delivered { answer: None, note: Some("duplicate".into()) },
-            false => Outcome::Rejected { why: if why.is_empty() { "refused without a reason".into() } else { why } },
+            true => Outcome::noted("duplicate"),
+            false => Outcome::rejected(if why.is_empty() { "refused without a reason".into() } else { why }),
         });
     }
     let (order, note) = match list(body, "successfulOrders").find(is) {
@@ -65,7 +65,7 @@ fn named(body: &Value, reference: &str) -> Option<Outcome> {
 /// Any 2xx, whatever it says.
 pub(super) fn pixel(reply: &Reply, now: Timestamp) -> Outcome {
     match by_status(reply, now) {
-        Outcome::Delivered { .. } => Outcome::Delivered { answer: None, note: Some("received; sread.php never says more".into()) },
+        Outcome::Delivered { .. } => Outcome::noted("received; sread.php never says more"),
         _ if matches!(reply.status, 401 | 403) => Outcome::halted(format!("refused (HTTP {})", reply.status), "ask Awin why, and resume"),
         other => other,
     }

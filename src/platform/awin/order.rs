@@ -41,11 +41,11 @@ impl<'a> Sale<'a> {
         let awc = person::text(&delivery.who, "awc");
         let voucher = goods::coupon(delivery).unwrap_or_default();
         match (&awc, voucher.is_empty()) {
-            (None, true) if to.voucher_is_enough => return Err(Refusal::skip("no awc and no coupon")),
-            (None, _) if !to.voucher_is_enough => return Err(Refusal::skip("no awc")),
+            (None, true) if to.coupon_is_enough => return Err(Refusal::skip("no awc and no coupon")),
+            (None, _) if !to.coupon_is_enough => return Err(Refusal::skip("no awc")),
             _ => {}
         }
-        let items = if to.basket { goods::items(delivery) } else { Vec::new() };
+        let items = if to.items { goods::identified(delivery) } else { Vec::new() };
         Ok(Self {
             reference: reference(delivery)?,
             amount: money::major(amount, currency),
@@ -54,15 +54,14 @@ impl<'a> Sale<'a> {
             awc,
             voucher,
             acquisition: goods::new_customer(delivery).map(|new| if new { "NEW" } else { "RETURNING" }),
-            items: items.into_iter().filter_map(|item| Some((item.id.clone()?, item))).filter(|(_, item)| item.price.is_some()).collect(),
+            items: items.into_iter().filter(|(_, item)| item.price.is_some()).collect(),
         })
     }
 }
 
-/// How Awin calls the order; a sale after a cancelled one of the same order is another.
+/// How Awin calls the order.
 pub(super) fn reference(delivery: &Delivery) -> Result<String, Refusal> {
-    let reference = &delivery.event.reference;
-    let reference = if delivery.generation > 1 { format!("{reference}.{}", delivery.generation) } else { reference.clone() };
+    let reference = goods::order(delivery);
     if reference.chars().count() > REFERENCE_MAX {
         return Err(Refusal::dead("the order reference is longer than the 50 characters that Awin keeps"));
     }

@@ -28,8 +28,8 @@ pub struct Settings {
     pub(super) decline_reason: String,
     pub(super) amend_reason: String,
     pub(super) custom: BTreeMap<String, String>,
-    pub(super) basket: bool,
-    pub(super) voucher_is_enough: bool,
+    pub(super) items: bool,
+    pub(super) coupon_is_enough: bool,
     pub(super) resend: bool,
     pub(super) base_url: String,
     pub(super) pixel_url: String,
@@ -48,7 +48,7 @@ const KEYS: [&str; 16] = [
     "decline_reason",
     "amend_reason",
     "custom",
-    "basket",
+    "items",
     "attribution",
     "resend",
     "base_url",
@@ -60,8 +60,8 @@ const KEYS: [&str; 16] = [
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let text = |key: &str, default: &str| Ok(keys::text(table, key)?.filter(|text| !text.is_empty()).unwrap_or(default).to_owned());
-        let secret = |key: &str| table.contains_key(key).then(|| keys::header_key(table, key, resolve)).transpose();
+        let text = |key: &str, default: &str| Ok(keys::some_text(table, key)?.unwrap_or_else(|| default.to_owned()));
+        let secret = |key: &str| keys::given(table, key, |key| keys::header_key(table, key, resolve));
         let zone = text("timezone", "UTC")?;
         let Ok(rules) = TimeZone::get(&zone) else {
             return keys::wrong("timezone", format!("{zone:?} is no time zone, e.g. \"Europe/London\""));
@@ -83,12 +83,12 @@ impl Settings {
             decline_reason: text("decline_reason", "order returned")?,
             amend_reason: text("amend_reason", "partial return")?,
             custom: custom.into_iter().collect(),
-            basket: keys::choice(table, "basket", true, &[("send", true), ("never", false)])?,
-            voucher_is_enough: keys::choice(table, "attribution", false, &[("click", false), ("click_or_voucher", true)])?,
-            resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
+            items: keys::choice(table, "items", true, &[("send", true), ("never", false)])?,
+            coupon_is_enough: keys::choice(table, "attribution", false, &[("click", false), ("click_or_coupon", true)])?,
+            resend: keys::resend(table)?,
             base_url: keys::base_url(table, "base_url", "https://api.awin.com")?,
             pixel_url: keys::base_url(table, "pixel_url", "https://www.awin1.com")?,
-            batch: keys::whole(table, "batch", BATCH_MAX, 1..=BATCH_MAX)?,
+            batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
             batch_wait: keys::span(table, "batch_wait", Duration::from_secs(10), Duration::from_secs(60))?,
             test: false,
         })

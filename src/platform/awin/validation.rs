@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Refusal, times},
+    super::{Refusal, goods, times},
     order,
     settings::Settings,
 };
@@ -38,7 +38,7 @@ fn action(to: &Settings, delivery: &Delivery) -> Result<Value, Refusal> {
         transaction["declineReason"] = json!(to.decline_reason);
         return Ok(json!({ "action": "decline", "transaction": transaction }));
     }
-    let currency = refund.purchase.currency.ok_or_else(|| Refusal::dead("the purchase was told without a currency"))?;
+    let currency = goods::currency_of(refund)?;
     let left = money::number(refund.remaining, currency);
     let group = refund.purchase.name.as_deref().unwrap_or("DEFAULT");
     transaction["amendReason"] = json!(to.amend_reason);
@@ -95,7 +95,7 @@ pub(super) fn confirmed(to: &Settings, awaiting: &Awaiting, body: &Value, reply:
     match failed.into_iter().find(same) {
         Some(failed) => {
             let code = failed.get("code").and_then(Value::as_str).unwrap_or("no reason given");
-            Outcome::Rejected { why: format!("not validated: {}", quote(code)) }
+            Outcome::rejected(format!("not validated: {}", quote(code)))
         }
         None => Outcome::delivered(),
     }

@@ -19,15 +19,10 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    delivery::{Delivery, Refunding},
+    delivery::Delivery,
     event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
-
-/// When the purchase was handed over.
-pub(super) fn sent(refund: &Refunding) -> Option<Timestamp> {
-    Timestamp::from_second(refund.answer.as_ref()?.get("sent")?.as_i64()?).ok()
-}
 
 fn messages(list: Option<&Value>) -> Vec<String> {
     let message = |error: &Value| {

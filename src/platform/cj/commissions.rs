@@ -59,7 +59,7 @@ pub(super) fn found(to: &Settings, awaiting: &[Awaiting], reply: &Reply, now: Ti
         };
         let since = awaiting.answer.get("sent").and_then(Value::as_i64).unwrap_or_else(|| awaiting.said.at.as_second());
         match records().find(is) {
-            Some(_) => Outcome::Delivered { answer: None, note: Some("in the commission report".into()) },
+            Some(_) => Outcome::noted("in the commission report"),
             None if complete && now.as_second().saturating_sub(since) >= DROPPED_AFTER => {
                 Outcome::rejected("a day later it is not in the commission report: CJ knew no publisher for its cjevent, or knew the order already")
             }

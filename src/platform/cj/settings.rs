@@ -83,7 +83,7 @@ const VERTICALS: [&str; 4] = ["Retail", "Finance", "Travel", "NetworkServices"];
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let secret = |key: &str| table.contains_key(key).then(|| keys::header_key(table, key, resolve)).transpose();
+        let secret = |key: &str| keys::given(table, key, |key| keys::header_key(table, key, resolve));
         let graphql = keys::choice(table, "api", true, &[("graphql", true), ("get", false)])?;
         let token = if graphql { Some(keys::header_key(table, "token", resolve)?) } else { secret("token")? };
         if graphql && table.contains_key("signature") {
@@ -93,11 +93,10 @@ impl Settings {
         if !table.contains_key("items") {
             return keys::wrong("items", "it is missing: items = \"send\" for an item-based action, \"never\" for a simple one");
         }
-        let company = table.contains_key("company").then(|| keys::digits(table, "company", "1234567")).transpose()?;
+        let company = keys::given(table, "company", |key| keys::digits(table, key, "1234567"))?;
         if company.is_some() && token.is_none() {
             return keys::wrong("company", "the commission report is asked with a token: set token too");
         }
-        let vertical = table.contains_key("vertical").then(|| keys::choice(table, "vertical", VERTICALS[0], &VERTICALS.map(|word| (word, word))));
         Ok(Self {
             enterprise: keys::digits(table, "enterprise", "1113122")?,
             actions: Names::parse_ids(table, "actions", "155")?,
@@ -107,17 +106,17 @@ impl Settings {
             items: keys::choice(table, "items", true, &[("send", true), ("never", false)])?,
             without_click: keys::choice(table, "attribution", false, &[("click", false), ("all", true)])?,
             numbers: keys::choice(table, "amounts", false, &[("text", false), ("number", true)])?,
-            correction_reason: keys::choice(table, "correction_reason", REASONS[0], &REASONS.map(|word| (word, word)))?,
+            correction_reason: keys::word(table, "correction_reason", REASONS[0], &REASONS)?,
             open_ended: keys::choice(table, "locking", false, &[("automatic", false), ("open_ended", true)])?,
-            restated_status: keys::choice(table, "restated_status", "Pending", &[("Pending", "Pending"), ("Accepted", "Accepted")])?,
-            vertical: vertical.transpose()?,
+            restated_status: keys::word(table, "restated_status", "Pending", &["Pending", "Accepted"])?,
+            vertical: keys::given(table, "vertical", |key| keys::word(table, key, VERTICALS[0], &VERTICALS))?,
             company,
             refund_max_age: RefundAge::parse(table)?,
             base_url: keys::base_url(table, "base_url", "https://tracking.api.cj.com")?,
             pixel_url: keys::base_url(table, "pixel_url", "https://www.emjcd.com")?,
             commissions_url: keys::base_url(table, "commissions_url", "https://commissions.api.cj.com")?,
             batch: keys::whole(table, "batch", 250, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

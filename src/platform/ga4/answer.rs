@@ -42,7 +42,7 @@ fn validated(to: &Settings, reply: &Reply) -> Outcome {
     };
     let text = |message: &Value, key: &str| message.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(first) = messages.first() else {
-        return Outcome::Delivered { answer: None, note: Some("validated".into()) };
+        return Outcome::noted("validated");
     };
     let why = [text(first, "validationCode"), quote(&text(first, "fieldPath")), quote(&text(first, "description"))];
     let why = why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");

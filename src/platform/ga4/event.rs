@@ -24,8 +24,7 @@ pub(super) fn body(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result
     let name = delivery.said.name.as_deref().ok_or_else(|| Refusal::skip("kind not mapped"))?;
     let mut body = Object::new();
     body.insert("client_id".into(), client_id(to, delivery)?.into());
-    // An address is no id that may be sent in clear.
-    if let Some(id) = person::text(who, "external_id").filter(|id| to.user_id && !id.contains('@')) {
+    if let Some(id) = person::customer(who).filter(|_| to.user_id) {
         body.insert("user_id".into(), id.into());
     }
     body.insert("timestamp_micros".into(), delivery.said.at.min(now).as_microsecond().into());
@@ -49,18 +48,14 @@ fn params(to: &Settings, delivery: &Delivery) -> Result<Object, Refusal> {
     if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() {
         params.insert("transaction_id".into(), transaction_id(to, delivery)?.into());
     }
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            params.insert("currency".into(), currency.as_str().into());
-            params.insert("value".into(), money::number(value, currency));
-            for name in ["tax", "shipping"] {
-                if let Some(part) = part(delivery, name) {
-                    params.insert(name.into(), money::number(part, currency));
-                }
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        params.insert("currency".into(), currency.as_str().into());
+        params.insert("value".into(), money::number(value, currency));
+        for name in ["tax", "shipping"] {
+            if let Some(part) = part(delivery, name) {
+                params.insert(name.into(), money::number(part, currency));
             }
         }
-        _ if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() => return Err(Refusal::dead("no value or no currency")),
-        _ => {}
     }
     if let Some(coupon) = goods::coupon(delivery) {
         params.insert("coupon".into(), cut(&coupon).into());
@@ -82,14 +77,8 @@ fn params(to: &Settings, delivery: &Delivery) -> Result<Object, Refusal> {
     Ok(params)
 }
 
-/// What the tag on the page sends too, so that a purchase which both tell has a chance to be counted once.
 fn transaction_id(to: &Settings, delivery: &Delivery) -> Result<String, Refusal> {
-    let id = match (to.order_as_transaction, &delivery.refund) {
-        (true, _) if delivery.generation > 1 => format!("{}.{}", delivery.event.reference, delivery.generation),
-        (true, _) => delivery.event.reference.clone(),
-        (false, Some(refund)) => refund.purchase_event_id.clone(),
-        (false, None) => delivery.event_id.clone(),
-    };
+    let id = google::transaction_id(to.order_as_transaction, delivery);
     // A refund under an id that was cut would find nothing.
     if id.chars().count() > TEXT_MAX { Err(Refusal::dead("a transaction id of more than 100 characters")) } else { Ok(id) }
 }
@@ -195,7 +184,7 @@ fn item(sold: &goods::Item, currency: Option<Currency>) -> Option<Value> {
     if !item.contains_key("item_id") && !item.contains_key("item_name") {
         return None;
     }
-    if let Some((price, currency)) = sold.price.filter(|price| !price.is_sign_negative()).zip(currency) {
+    if let Some((price, currency)) = sold.price.zip(currency) {
         item.insert("price".into(), money::number(price, currency));
     }
     item.insert("quantity".into(), goods::pieces(sold.quantity).into());

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{super::Refusal, answer, conversion, settings::Settings};
+use super::{
+    super::{Refusal, goods},
+    answer, conversion,
+    settings::Settings,
+};
 use crate::{delivery::Delivery, event::Object, money};
 
 pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<Value, Refusal> {
@@ -11,7 +15,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     if refund.answer.as_ref().is_some_and(answer::unmatched) {
         return Err(Refusal::skip("its purchase belongs to no click of Google's, and is no conversion there"));
     }
-    let action = refund.purchase.name.as_deref().ok_or_else(|| Refusal::dead("the purchase was told without a conversion action"))?;
+    let action = refund.purchase.name.as_deref().ok_or_else(|| Refusal::dead("its purchase was told without a conversion action"))?;
     let mut adjustment = Object::new();
     adjustment.insert("orderId".into(), conversion::order_id(to, delivery).into());
     adjustment.insert("conversionAction".into(), to.action(action).into());
@@ -20,7 +24,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
     // always grows, whereas a shop may book two refunds within a second; and a repeat says the same once more.
     adjustment.insert("adjustmentDateTime".into(), conversion::time(now).into());
     if !refund.full {
-        let currency = refund.purchase.currency.ok_or_else(|| Refusal::dead("the purchase was told without a currency"))?;
+        let currency = goods::currency_of(refund)?;
         let left = json!({ "adjustedValue": money::number(refund.remaining, currency), "currencyCode": currency.as_str() });
         adjustment.insert("restatementValue".into(), left);
     }

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    super::google,
+    super::{cut_short, google, times},
     conversion,
     error::{Problem, problems},
     settings::Settings,
@@ -40,8 +40,8 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Timestamp) -> Vec<Outcome> {
     let all = |outcome: Outcome| vec![outcome; batch.len()];
     let ok = (200..=299).contains(&reply.status);
-    if ok && reply.cut {
-        return all(Outcome::Split { why: "the answer is longer than what is read of one; set a smaller batch".into() });
+    if let Some(split) = cut_short(reply, batch.len(), true).filter(|_| ok) {
+        return all(split);
     }
     if let Some(outcome) = halts(to, reply, now) {
         return all(outcome);
@@ -77,7 +77,7 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
     };
     let verdict = |(n, delivery): (usize, &Delivery)| match of_item(n, delivery) {
         Some(outcome) => outcome,
-        None if taken(n) && to.test => Outcome::Delivered { answer: None, note: Some("validated".into()) },
+        None if taken(n) && to.test => Outcome::noted("validated"),
         None if taken(n) => delivered(to, delivery, None, false, now),
         None => Outcome::retry("not taken, and no error names it"),
     };
@@ -115,7 +115,7 @@ fn halted(to: &Settings, problem: &Problem) -> Option<Outcome> {
             "this account or developer token may not upload clicks by this API any more: use platform = \"google_data_manager\"".to_owned()
         }
         ("authenticationError" | "authorizationError" | "headerError", _) => fix(to),
-        ("requestError", "UNSUPPORTED_VERSION") => "set version to one that is served, and resume".to_owned(),
+        ("requestError", "UNSUPPORTED_VERSION") => "set version to one that is served, reload and resume".to_owned(),
         (
             "requestError",
             "INVALID_CUSTOMER_ID"
@@ -125,16 +125,16 @@ fn halted(to: &Settings, problem: &Problem) -> Option<Outcome> {
             | "CLOUD_PROJECT_NOT_FOUND",
         ) => fix(to),
         (_, "CUSTOMER_NOT_ACCEPTED_CUSTOMER_DATA_TERMS") => {
-            "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", and resume".to_owned()
+            "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", reload and resume".to_owned()
         }
         (_, "CUSTOMER_NOT_ENABLED_ENHANCED_CONVERSIONS_FOR_LEADS" | "CUSTOMER_DATA_POLICY_PROHIBITS_ENHANCED_CONVERSIONS") => {
-            "turn on enhanced conversions for leads in Google Ads (Goals > Settings), or set user_data = \"never\", and resume".to_owned()
+            "turn on enhanced conversions for leads in Google Ads (Goals > Settings), or set user_data = \"never\", reload and resume".to_owned()
         }
         ("conversionUploadError", name) if name.starts_with("EXTERNAL_ATTRIBUTION_DATA_") || name.starts_with("ORDER_ID_NOT_PERMITTED_") => {
-            "use conversion actions without external attribution, and resume".to_owned()
+            "use conversion actions without external attribution, reload and resume".to_owned()
         }
         (_, "NO_CONVERSION_ACTION_FOUND" | "INVALID_CONVERSION_ACTION_TYPE") => {
-            "correct actions: ids of import-from-clicks actions of the account that owns them, and resume".to_owned()
+            "correct actions: ids of import-from-clicks actions of the account that owns them, reload and resume".to_owned()
         }
         _ => return None,
     };
@@ -216,6 +216,5 @@ pub(super) fn unmatched(answer: &Value) -> bool {
 /// When the purchase was sent; without a word on that the refund's own time stands for it.
 fn sent(delivery: &Delivery) -> Option<Timestamp> {
     let refund = delivery.refund.as_ref()?;
-    let kept = refund.answer.as_ref().and_then(|answer| answer.get("sent")?.as_i64());
-    Some(kept.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(delivery.said.at))
+    Some(times::sent(refund).unwrap_or(delivery.said.at))
 }

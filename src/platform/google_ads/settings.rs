@@ -10,6 +10,7 @@ use crate::{
     grant::Grant,
     platform::{
         Resolve,
+        google::Merchant,
         keys::{self, Parsed},
         names::Names,
     },
@@ -26,23 +27,15 @@ pub struct Settings {
     pub(super) grant: Arc<Grant>,
     pub(super) version: String,
     pub(super) base_url: String,
-    pub(super) order_as_id: bool,
+    pub(super) order_as_transaction: bool,
     pub(super) user_data: bool,
     pub(super) merchant: Option<Merchant>,
     pub(super) after_click: Duration,
-    pub(super) age_max: Duration,
-    pub(super) refund_window: Duration,
+    pub(super) max_age: Duration,
+    pub(super) refund_max_age: Duration,
     pub(super) batch: usize,
     pub(super) batch_wait: Duration,
     pub(super) test: bool,
-}
-
-/// Whose products the items are.
-#[derive(Clone, Debug)]
-pub(super) struct Merchant {
-    pub id: String,
-    pub feed_country: Option<String>,
-    pub feed_language: Option<String>,
 }
 
 const KEYS: [&str; 19] = [
@@ -61,8 +54,8 @@ const KEYS: [&str; 19] = [
     "feed_country",
     "feed_language",
     "after_click",
-    "age_max",
-    "refund_window",
+    "max_age",
+    "refund_max_age",
     "batch",
     "batch_wait",
 ];
@@ -75,27 +68,23 @@ const EARLY: SignedDuration = SignedDuration::from_hours(60 * 24);
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let optional = |key: &str| keys::text(table, key).map(|text| text.map(str::to_owned));
-        let id = |key: &str, like: &str| table.contains_key(key).then(|| keys::digits(table, key, like)).transpose();
-        let merchant = id("merchant_id", "1234567")?
-            .map(|id| Ok(Merchant { id, feed_country: optional("feed_country")?, feed_language: optional("feed_language")? }));
         Ok(Self {
             account: keys::digits(table, "account", "1234567890")?,
-            login_account: id("login_account", "9876543210")?,
+            login_account: keys::given(table, "login_account", |key| keys::digits(table, key, "9876543210"))?,
             developer_token: keys::header_key(table, "developer_token", resolve)?,
             actions: Names::parse_ids(table, "actions", "555111222")?,
             grant: keys::google_grant(table, SCOPE, resolve)?,
             version: keys::version(table, "v26")?,
             base_url: keys::base_url(table, "base_url", "https://googleads.googleapis.com")?,
-            order_as_id: keys::choice(table, "transaction_id", false, &[("event_id", false), ("order", true)])?,
+            order_as_transaction: keys::choice(table, "transaction_id", false, &[("event_id", false), ("order", true)])?,
             user_data: keys::choice(table, "user_data", true, &[("send", true), ("never", false)])?,
-            merchant: merchant.transpose()?,
+            merchant: Merchant::parse(table, "feed_country")?,
             after_click: keys::span(table, "after_click", Duration::from_secs(6 * 3_600), DAY)?,
             // Unverified: the longest window that a conversion action can have.
-            age_max: keys::span(table, "age_max", 90 * DAY, 90 * DAY)?,
-            refund_window: keys::span(table, "refund_window", 54 * DAY, 54 * DAY)?,
+            max_age: keys::span(table, "max_age", 90 * DAY, 90 * DAY)?,
+            refund_max_age: keys::span(table, "refund_max_age", 54 * DAY, 54 * DAY)?,
             batch: keys::whole(table, "batch", 40, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

@@ -49,7 +49,7 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
             let note = "validated".to_owned();
             let validated = to.test && body.is_object() && body.get("error").is_none();
             let without = Outcome::retry(format!("HTTP {}, but no answer of the Data Manager API", reply.status));
-            return vec![if validated { Outcome::Delivered { answer: None, note: Some(note) } } else { without }; batch.len()];
+            return vec![if validated { Outcome::noted(note) } else { without }; batch.len()];
         };
         return batch.iter().map(|delivery| accepted(to, delivery, id, batch)).collect();
     }
@@ -63,11 +63,12 @@ pub(super) fn verdicts(to: &Settings, batch: &[Delivery], reply: &Reply, now: Ti
 
 fn accepted(to: &Settings, delivery: &Delivery, id: &str, batch: &[Delivery]) -> Outcome {
     if to.test {
-        return Outcome::Delivered { answer: None, note: Some("validated".into()) };
+        return Outcome::noted("validated");
     }
     let action = event::action(delivery).unwrap_or_default();
+    let id_of_sale = event::transaction_id(to, delivery).unwrap_or_default();
     let same = batch.iter().filter(|other| event::action(other).unwrap_or_default() == action).count();
-    Outcome::Accepted { answer: Some(json!({ "request_id": id, "action": action, "events": same })) }
+    Outcome::Accepted { answer: Some(json!({ "request_id": id, "action": action, "events": same, "transaction_id": id_of_sale })) }
 }
 
 /// The verdict where it is the same for every event and no event's fault; `None`: look closer.
@@ -78,12 +79,12 @@ pub(super) fn of_all(to: &Settings, reply: &Reply, now: Timestamp) -> Option<Out
     if let Some(reason) = reasons.iter().find(|reason| HALTING.contains(&reason.as_str()) || reason.starts_with("DESTINATION_ACCOUNT_")) {
         let fix = match reason.as_str() {
             "TERMS_AND_CONDITIONS_NOT_SIGNED" => {
-                "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", and resume".to_owned()
+                "accept the customer data terms in Google Ads (Goals > Settings), or set user_data = \"never\", reload and resume".to_owned()
             }
             "INVALID_CONVERSION_ACTION_ID" | "INVALID_CONVERSION_ACTION_TYPE" => {
-                "correct actions: ids of import-from-clicks actions of the account that owns them, and resume".to_owned()
+                "correct actions: ids of import-from-clicks actions of the account that owns them, reload and resume".to_owned()
             }
-            _ => format!("give the user of {secret} access to account {}, correct account and login_account, and resume", to.account),
+            _ => format!("give the user of {secret} access to account {}, correct account and login_account, reload and resume", to.account),
         };
         return Some(Outcome::halted(format!("Google says {reason}: {}", words(&body)), fix));
     }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Refusal, goods, google, person, times},
-    settings::{Merchant, Settings},
+    super::{
+        Refusal, goods,
+        google::{self, CartNames},
+        person, times,
+    },
+    settings::Settings,
 };
-use crate::{
-    delivery::Delivery,
-    event::{Kind, Object},
-    money,
-};
+use crate::{delivery::Delivery, event::Object, money};
 
 /// limits: user identifiers of one event.
 const IDENTIFIERS_MAX: usize = 10;
@@ -28,14 +28,10 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
         event.insert("lastUpdatedTimestamp".into(), times::rfc3339(delivery.said.at.min(now)).into());
     }
     event.insert("eventSource".into(), to.event_source.into());
-    let value = delivery.refund.as_ref().map_or(delivery.said.value, |refund| Some(refund.remaining));
-    match (value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            event.insert("currency".into(), currency.as_str().into());
-            event.insert("conversionValue".into(), money::number(value, currency));
-        }
-        _ if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() => return Err(Refusal::dead("no value or no currency")),
-        _ => {}
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        let value = delivery.refund.as_ref().map_or(value, |refund| refund.remaining);
+        event.insert("currency".into(), currency.as_str().into());
+        event.insert("conversionValue".into(), money::number(value, currency));
     }
     let clicks = click_ids(delivery);
     let people = if to.user_data { identifiers(who) } else { Vec::new() };
@@ -75,15 +71,11 @@ pub(super) fn action(delivery: &Delivery) -> Result<&str, Refusal> {
     said.name.as_deref().ok_or_else(|| Refusal::skip("kind not mapped"))
 }
 
-/// What the tag on the page sends too where both count into one action. Digits alone were refused by the live API (2026-08),
-/// though not by its validation.
-fn transaction_id(to: &Settings, delivery: &Delivery) -> Result<String, Refusal> {
-    let id = match (to.order_as_transaction, &delivery.refund) {
-        (true, _) if delivery.generation > 1 => format!("{}.{}", delivery.event.reference, delivery.generation),
-        (true, _) => delivery.event.reference.clone(),
-        (false, Some(refund)) => refund.purchase_event_id.clone(),
-        (false, None) => delivery.event_id.clone(),
-    };
+/// A refund says what its purchase's answer kept, whatever is configured since: under another id it would be a new conversion. Digits
+/// alone were refused by the live API (2026-08), though not by its validation.
+pub(super) fn transaction_id(to: &Settings, delivery: &Delivery) -> Result<String, Refusal> {
+    let kept = delivery.refund.as_ref().and_then(|refund| refund.kept("transaction_id")?.as_str());
+    let id = kept.map_or_else(|| google::transaction_id(to.order_as_transaction, delivery), str::to_owned);
     if id.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Refusal::dead("Google refuses a transaction id of digits alone; set transaction_id = \"event_id\""));
     }
@@ -113,29 +105,17 @@ fn identifiers(who: &Object) -> Vec<Value> {
     people.chain(address()).take(IDENTIFIERS_MAX).collect()
 }
 
-fn cart(merchant: &Merchant, delivery: &Delivery) -> Option<Value> {
-    let currency = delivery.said.currency?;
-    let items: Vec<Value> = goods::items(delivery)
-        .into_iter()
-        .filter_map(|item| {
-            let price = money::number(item.price?, currency);
-            Some(json!({ "merchantProductId": item.id?, "quantity": goods::pieces(item.quantity).to_string(), "unitPrice": price }))
-        })
-        .collect();
-    if items.is_empty() {
-        return None;
-    }
-    let mut cart = Object::new();
-    cart.insert("merchantId".into(), merchant.id.as_str().into());
-    for (name, value) in [("merchantFeedLabel", &merchant.feed_label), ("merchantFeedLanguageCode", &merchant.feed_language)] {
-        if let Some(value) = value {
-            cart.insert(name.into(), value.as_str().into());
-        }
-    }
-    if let Some(discount) = goods::number(goods::told(delivery, "discount")) {
-        cart.insert("transactionDiscount".into(), money::number(discount, currency));
-    }
-    cart.insert("items".into(), items.into());
+const CART: CartNames = CartNames {
+    feed: "merchantFeedLabel",
+    language: "merchantFeedLanguageCode",
+    discount: "transactionDiscount",
+    product: "merchantProductId",
+    // A 64-bit number of protocol buffers, which in JSON is a text.
+    quantity: |pieces| pieces.to_string().into(),
+};
+
+fn cart(merchant: &google::Merchant, delivery: &Delivery) -> Option<Value> {
+    let mut cart = google::cart(merchant, delivery, &CART)?;
     if let Some(coupon) = goods::coupon(delivery) {
         cart.insert("couponCodes".into(), coupon.split(',').collect());
     }

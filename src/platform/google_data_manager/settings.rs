@@ -9,6 +9,7 @@ use crate::{
     grant::Grant,
     platform::{
         Resolve,
+        google::Merchant,
         keys::{self, Parsed},
         names::Names,
     },
@@ -28,19 +29,11 @@ pub struct Settings {
     pub(super) user_data: bool,
     pub(super) merchant: Option<Merchant>,
     pub(super) after_click: Duration,
-    pub(super) age_max: Duration,
-    pub(super) refund_window: Duration,
+    pub(super) max_age: Duration,
+    pub(super) refund_max_age: Duration,
     pub(super) batch: usize,
     pub(super) batch_wait: Duration,
     pub(super) test: bool,
-}
-
-/// Whose products the items are.
-#[derive(Clone, Debug)]
-pub(super) struct Merchant {
-    pub id: String,
-    pub feed_label: Option<String>,
-    pub feed_language: Option<String>,
 }
 
 const KEYS: [&str; 19] = [
@@ -59,8 +52,8 @@ const KEYS: [&str; 19] = [
     "feed_label",
     "feed_language",
     "after_click",
-    "age_max",
-    "refund_window",
+    "max_age",
+    "refund_max_age",
     "batch",
     "batch_wait",
 ];
@@ -72,44 +65,25 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let optional = |key: &str| keys::text(table, key).map(|text| text.map(str::to_owned));
-        let actions = Names::parse(table, "actions", &[])?;
-        if actions.iter().next().is_none() {
-            return keys::wrong(
-                "actions",
-                "it is missing: actions = { purchase = \"555111222\" }, ids of conversion actions of type \"import from clicks\"",
-            );
-        }
-        if let Some((kind, _)) = actions.iter().find(|(_, id)| !id.bytes().all(|b| b.is_ascii_digit())) {
-            return keys::wrong(
-                format!("actions.{kind}"),
-                "the id of a conversion action is digits alone; Google Ads shows it as ctId in its page's address",
-            );
-        }
-        if actions.of(crate::event::Kind::Refund).is_some() {
-            return keys::wrong("actions.refund", "a refund adjusts its purchase's conversion and has no action of its own: leave it out");
-        }
-        let merchant =
-            optional("merchant_id")?.map(|id| Ok(Merchant { id, feed_label: optional("feed_label")?, feed_language: optional("feed_language")? }));
         Ok(Self {
             account: keys::digits(table, "account", "1234567890")?,
-            login_account: table.contains_key("login_account").then(|| keys::digits(table, "login_account", "9876543210")).transpose()?,
-            actions,
+            login_account: keys::given(table, "login_account", |key| keys::digits(table, key, "9876543210"))?,
+            actions: Names::parse_ids(table, "actions", "555111222")?,
             grant: keys::google_grant(table, SCOPE, resolve)?,
-            project: table.contains_key("project").then(|| keys::path_part(table, "project", "my-project-1")).transpose()?,
+            project: keys::given(table, "project", |key| keys::path_part(table, key, "my-project-1"))?,
             base_url: keys::base_url(table, "base_url", "https://datamanager.googleapis.com")?,
-            event_source: keys::choice(table, "event_source", "WEB", &SOURCES.map(|source| (source, source)))?,
+            event_source: keys::word(table, "event_source", "WEB", &SOURCES)?,
             order_as_transaction: keys::choice(table, "transaction_id", false, &[("event_id", false), ("order", true)])?,
             user_data: keys::choice(table, "user_data", true, &[("send", true), ("never", false)])?,
-            merchant: merchant.transpose()?,
+            merchant: Merchant::parse(table, "feed_label")?,
             // Stated for the Google Ads API; unverified for this one.
             after_click: keys::span(table, "after_click", Duration::from_secs(6 * 3_600), DAY)?,
             // The longest window that a conversion action can have; unverified: what the API itself takes.
-            age_max: keys::span(table, "age_max", 90 * DAY, 90 * DAY)?,
+            max_age: keys::span(table, "max_age", 90 * DAY, 90 * DAY)?,
             // Stated for the Google Ads API; unverified for this one.
-            refund_window: keys::span(table, "refund_window", 54 * DAY, 365 * DAY)?,
+            refund_max_age: keys::span(table, "refund_max_age", 54 * DAY, 365 * DAY)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
             test: false,
         })
     }

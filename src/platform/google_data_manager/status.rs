@@ -37,14 +37,12 @@ fn verdict(awaiting: &Awaiting, statuses: &[Value]) -> Outcome {
     let known = !counts.is_empty() && counts.iter().all(|(reason, _)| reason == "DUPLICATE_TRANSACTION_ID");
     match status.get("requestStatus").and_then(Value::as_str) {
         Some("SUCCESS") => Outcome::delivered(),
-        Some("FAILED" | "FAILURE" | "PARTIAL_SUCCESS") if known => Outcome::Delivered { answer: None, note: Some("duplicate".into()) },
+        Some("FAILED" | "FAILURE" | "PARTIAL_SUCCESS") if known => Outcome::noted("duplicate"),
         // The reference says FAILED, the guide FAILURE.
-        Some("FAILED" | "FAILURE") => {
-            Outcome::Rejected { why: format!("not processed: {}", if words.is_empty() { "no reason given" } else { &words }) }
-        }
+        Some("FAILED" | "FAILURE") => Outcome::rejected(format!("not processed: {}", if words.is_empty() { "no reason given" } else { &words })),
         Some("PARTIAL_SUCCESS") => {
             let note = format!("some of {sent} events of its request were not processed ({words}); Google does not say which");
-            Outcome::Delivered { answer: None, note: Some(note) }
+            Outcome::noted(note)
         }
         _ => wait,
     }

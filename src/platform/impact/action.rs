@@ -2,7 +2,7 @@
 
 use super::{
     super::{Refusal, form::Pairs, goods, lines},
-    conversion::{order_id, sku},
+    conversion::sku,
     settings::Settings,
 };
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
 };
 
 pub(super) fn request(to: &Settings, delivery: &Delivery, refund: &Refunding) -> Result<Request, Refusal> {
-    let event_type = refund.purchase.name.as_deref().ok_or_else(|| Refusal::dead("the purchase was told without an event type"))?;
+    let event_type = refund.purchase.name.as_deref().ok_or_else(|| Refusal::dead("its purchase was told without an event type"))?;
     let mut form = Pairs::default();
-    form.put("ActionTrackerId", event_type).put("OrderId", order_id(delivery));
+    form.put("ActionTrackerId", event_type).put("OrderId", goods::order(delivery));
     if refund.full {
         form.put("DispositionCode", to.disposition);
         return Ok(form.form(Method::Delete, &to.url("Actions")));
     }
-    let currency = refund.purchase.currency.ok_or_else(|| Refusal::dead("the purchase was told without a currency"))?;
+    let currency = goods::currency_of(refund)?;
     form.put("Reason", &to.reason);
     let items = if to.item_refunds { lines::left(delivery, refund.remaining, currency.exponent(), sku) } else { None };
     match items {

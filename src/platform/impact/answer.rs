@@ -22,15 +22,10 @@ use serde_json::{Value, json};
 
 use super::settings::Settings;
 use crate::{
-    delivery::{Awaiting, Delivery, Refunding},
+    delivery::{Awaiting, Delivery},
     event::Kind,
     outcome::{Outcome, Reply, by_api_status, quote},
 };
-
-/// When the purchase was handed over; a refund needs an action that was made of it.
-pub(super) fn sent(refund: &Refunding) -> Option<Timestamp> {
-    Timestamp::from_second(refund.answer.as_ref()?.get("sent")?.as_i64()?).ok()
-}
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {
     of.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -68,8 +63,8 @@ pub(super) fn queued(to: &Settings, delivery: &Delivery, reply: &Reply, now: Tim
                 _ => Outcome::Delivered { answer: (delivery.event.kind == Kind::Purchase).then_some(answer), note: Some("queued".into()) },
             }
         }
-        400 => Outcome::Rejected { why: errors(&body) },
-        200..=299 if status.eq_ignore_ascii_case("ERROR") => Outcome::Rejected { why: errors(&body) },
+        400 => Outcome::rejected(errors(&body)),
+        200..=299 if status.eq_ignore_ascii_case("ERROR") => Outcome::rejected(errors(&body)),
         _ => by_status(to, reply, now),
     }
 }
@@ -105,7 +100,8 @@ pub(super) fn processed(to: &Settings, awaiting: &Awaiting, reply: &Reply, now: 
             return match by_status(to, reply, now) {
                 Outcome::Rejected { why } => Outcome::retry(why),
                 Outcome::Halted { why, .. } if reply.status == 403 => {
-                    let fix = format!("allow the token in {} to read API submissions, or set confirm = \"never\", and resume", to.auth_token.name());
+                    let fix =
+                        format!("allow the token in {} to read API submissions, or set confirm = \"never\", reload and resume", to.auth_token.name());
                     Outcome::halted(why, fix)
                 }
                 other => other,
@@ -122,8 +118,8 @@ pub(super) fn processed(to: &Settings, awaiting: &Awaiting, reply: &Reply, now: 
     // Reasons are listed side by side.
     let is = |word: &str| reason.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|have| have == word);
     if is("CONV_DUPLICATE") {
-        return Outcome::Delivered { answer: None, note: Some("duplicate".into()) };
+        return Outcome::noted("duplicate");
     }
     let words = [class, reason].into_iter().filter(|text| !text.is_empty()).map(quote).collect::<Vec<_>>().join(": ");
-    Outcome::Rejected { why: format!("not processed: {words}") }
+    Outcome::rejected(format!("not processed: {words}"))
 }

@@ -4,7 +4,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     super::{
-        Refusal,
+        Refusal, device,
         form::Pairs,
         goods,
         lines::{self, Line},
@@ -22,12 +22,6 @@ use crate::{
 /// conversions: by what impact may know the customer, besides the click.
 const DEVICES: [(&str, &str); 4] = [("gaid", "GoogAId"), ("android_id", "AndroidId"), ("idfa", "AppleIfa"), ("idfv", "AppleIfv")];
 
-/// How impact calls the order; a sale after a cancelled one of the same order is another.
-pub(super) fn order_id(delivery: &Delivery) -> String {
-    let reference = &delivery.event.reference;
-    if delivery.generation > 1 { format!("{reference}.{}", delivery.generation) } else { reference.clone() }
-}
-
 /// Commas and blanks part the ids of items in some of impact's reports.
 pub(super) fn sku(text: &str) -> String {
     text.trim().replace(|c: char| c == ',' || c.is_whitespace(), "_")
@@ -39,9 +33,8 @@ pub(super) fn request(to: &Settings, delivery: &Delivery) -> Result<Request, Ref
     // Which of the two a program's links carry is its own choice.
     let click = person::text(who, "irclickid").or_else(|| person::text(who, "im_ref"));
     let coupon = goods::coupon(delivery);
-    // An address is no id: impact wants none that names a person.
-    let customer = person::text(who, "external_id").filter(|id| !id.contains('@'));
-    let device = DEVICES.into_iter().find_map(|(key, field)| Some((field, person::text(who, key)?)));
+    let customer = person::customer(who);
+    let device = DEVICES.into_iter().find_map(|(key, field)| Some((field, device::plain(who, key)?)));
     let lacks = match to.attribution {
         Attribution::Click => click.is_none().then_some("no irclickid"),
         Attribution::Coupon => (click.is_none() && coupon.is_none()).then_some("no irclickid and no coupon"),
@@ -52,7 +45,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery) -> Result<Request, Ref
         return Err(Refusal::skip(why));
     }
     let mut form = Pairs::default();
-    form.put("CampaignId", &to.campaign).put("EventTypeId", event_type).put("OrderId", order_id(delivery));
+    form.put("CampaignId", &to.campaign).put("EventTypeId", event_type).put("OrderId", goods::order(delivery));
     form.put("EventDate", times::rfc3339(delivery.said.at)).put_some("ClickId", click);
     form.put_some("CustomerId", customer).put_some("OrderPromoCode", coupon);
     if let Some((field, id)) = device {

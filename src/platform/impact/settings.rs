@@ -104,10 +104,9 @@ impl Settings {
         let flag = |key: &str, default: bool, yes: &str, no: &str| keys::choice(table, key, default, &[(yes, true), (no, false)]);
         let attribution = [("click", Attribution::Click), ("click_or_coupon", Attribution::Coupon), ("any", Attribution::Any)];
         let email = [("never", Email::Never), ("sha256", Email::Sha256), ("sha1", Email::Sha1)];
-        let digits_of = |key: &str, like: &str| table.contains_key(key).then(|| keys::digits(table, key, like)).transpose();
+        let digits_of = |key: &str, like: &str| keys::given(table, key, |key| keys::digits(table, key, like));
         // Numbers, because a refund names the event type again, and it can do that by number only.
         let event_types = Names::parse_ids(table, "event_types", "8180")?;
-        let dispositions = DISPOSITIONS.map(|word| (word, word));
         Ok(Self {
             account: keys::path_part(table, "account", "IRabc..")?,
             auth_token: keys::secret_key(table, "auth_token", resolve)?,
@@ -117,14 +116,14 @@ impl Settings {
             items: flag("items", true, "send", "never")?,
             item_refunds: flag("refunds", false, "items", "order")?,
             reason: reason(table)?,
-            disposition: keys::choice(table, "disposition", DISPOSITIONS[0], &dispositions)?,
+            disposition: keys::word(table, "disposition", DISPOSITIONS[0], &DISPOSITIONS)?,
             email: keys::choice(table, "email", Email::Never, &email)?,
             ip: flag("ip", false, "send", "never")?,
             customer_status: flag("customer_status", true, "send", "never")?,
-            consent_key: keys::text(table, "tracking_consent")?.filter(|key| !key.is_empty()).unwrap_or("ad_user_data").to_owned(),
+            consent_key: keys::some_text(table, "tracking_consent")?.unwrap_or_else(|| "ad_user_data".to_owned()),
             property: digits_of("property", "4321")?,
             confirm: flag("confirm", true, "ask", "never")?,
-            resend: flag("resend", false, "safe", "never")?,
+            resend: keys::resend(table)?,
             refund_max_age: RefundAge::parse(table)?,
             version: digits_of("version", "14")?,
             base_url: keys::base_url(table, "base_url", "https://api.impact.com")?,

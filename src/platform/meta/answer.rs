@@ -48,7 +48,7 @@ fn refusal(to: &Settings, error: &Value, reply: &Reply, now: Timestamp) -> Outco
         ),
         (100, 33) => Outcome::halted(
             format!("dataset {} is unknown to this token ({why})", to.dataset),
-            format!("correct dataset, or give the token in {secret} access to it, and resume"),
+            format!("correct dataset, or give the token in {secret} access to it, reload and resume"),
         ),
         (3 | 10 | 200, _) => Outcome::halted(
             format!("the access token may not write to dataset {} ({why})", to.dataset),

@@ -42,7 +42,7 @@ pub(super) fn of(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<V
         let original = json!({
             "event_name": refund.purchase.name,
             "event_time": refund.purchase.at.as_second(),
-            "order_id": delivery.event.reference,
+            "order_id": goods::order(delivery),
             "event_id": refund.purchase_event_id,
         });
         event.insert("original_event_data".into(), original);
@@ -78,7 +78,11 @@ fn user_data(to: &Settings, delivery: &Delivery) -> Result<Object, Refusal> {
     }
     match to.hash_external_id {
         true => person::put_hashes(&mut user, "external_id", who, "external_id", person::trimmed),
-        false => person::put_plain(&mut user, "external_id", who, "external_id"),
+        false => {
+            if let Some(id) = person::customer(who) {
+                user.insert("external_id".into(), id.into());
+            }
+        }
     }
     person::put_plain(&mut user, "client_ip_address", who, "ip");
     person::put_plain(&mut user, "client_user_agent", who, "user_agent");
@@ -115,18 +119,14 @@ fn is_cookie(text: &str) -> bool {
 
 fn custom_data(delivery: &Delivery) -> Result<Object, Refusal> {
     let mut custom = Object::new();
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            custom.insert("currency".into(), currency.as_str().into());
-            custom.insert("value".into(), money::number(value, currency));
-        }
-        _ if delivery.event.kind == Kind::Purchase => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        custom.insert("currency".into(), currency.as_str().into());
+        custom.insert("value".into(), money::number(value, currency));
     }
     if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() {
-        custom.insert("order_id".into(), delivery.event.reference.as_str().into());
+        custom.insert("order_id".into(), goods::order(delivery).into());
     }
-    let items: Vec<_> = goods::items(delivery).into_iter().filter_map(|item| Some((item.id.clone()?, item))).collect();
+    let items = goods::identified(delivery);
     if !items.is_empty() {
         let contents = items.iter().map(|(id, item)| {
             let mut content = json!({ "id": id, "quantity": goods::pieces(item.quantity) });
@@ -136,9 +136,9 @@ fn custom_data(delivery: &Delivery) -> Result<Object, Refusal> {
             content
         });
         custom.insert("content_type".into(), "product".into());
-        custom.insert("content_ids".into(), items.iter().map(|(id, _)| id.as_str()).collect::<Value>());
+        custom.insert("content_ids".into(), goods::ids(&items));
         custom.insert("contents".into(), contents.collect());
-        custom.insert("num_items".into(), items.iter().map(|(_, item)| goods::pieces(item.quantity)).sum::<u64>().into());
+        custom.insert("num_items".into(), goods::count(&items).into());
     }
     Ok(custom)
 }

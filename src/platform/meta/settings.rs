@@ -76,13 +76,13 @@ impl Settings {
         Ok(Self {
             dataset: keys::digits(table, "dataset", "1234567890123456")?,
             access_token: keys::secret_key(table, "access_token", resolve)?,
-            app_secret: table.contains_key("app_secret").then(|| keys::secret_key(table, "app_secret", resolve)).transpose()?,
+            app_secret: keys::given(table, "app_secret", |key| keys::secret_key(table, key, resolve))?,
             version: keys::version(table, "v26.0")?,
             base_url: keys::base_url(table, "base_url", "https://graph.facebook.com")?,
             names: Names::parse(table, "names", &NAMES)?,
-            action_source: keys::choice(table, "action_source", "website", &SOURCES.map(|source| (source, source)))?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
-            test_event_code: keys::text(table, "test_event_code")?.map(str::to_owned),
+            action_source: keys::word(table, "action_source", "website", &SOURCES)?,
+            source_url: keys::some_text(table, "source_url")?,
+            test_event_code: keys::some_text(table, "test_event_code")?,
             test: false,
             refunds: keys::choice(table, "refunds", false, &[("none", false), ("event", true)])?,
             resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
@@ -90,7 +90,7 @@ impl Settings {
             limited: Limited::parse(table)?,
             order_as_click: keys::choice(table, "fbc_without_click_time", true, &[("order_time", true), ("leave_out", false)])?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 

@@ -3,6 +3,7 @@
 //! | status, error | verdict |
 //! |---|---|
 //! | 200 | delivered; those of `PartialErrors` by their own word, by default rejected |
+//! | 200, longer than what is read of an answer | split: what was taken is dropped when it comes again |
 //! | 105, 106, 108, 116, 204, 205, 208, 1001, 1029, 1030, 1102 | halted: credential, account, address |
 //! | 109 | retry: the token has ended; with 401 halted: so has a fresh one |
 //! | 117, 207 | retry, the destination slows down, for a minute where no time is named |
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
+    super::cut_short,
     offline,
     settings::{Offline, Settings},
 };
@@ -68,6 +70,9 @@ pub(super) fn verdicts(to: &Settings, offline: &Offline, batch: &[Delivery], rep
     // When it was: an adjustment has to wait from then on.
     let taken = Outcome::Delivered { answer: Some(json!({ "applied": times::rfc3339(now) })), note: None };
     if (200..=299).contains(&reply.status) {
+        if let Some(split) = cut_short(reply, count, true) {
+            return vec![split; count];
+        }
         let answered = body.get("PartialErrors").is_some() || body.as_object().is_some_and(serde_json::Map::is_empty);
         if !answered {
             return vec![Outcome::retry(format!("HTTP {}, but no answer of the Campaign Management API", reply.status)); count];
@@ -110,9 +115,9 @@ fn of_all(to: &Settings, offline: &Offline, fault: &Fault, reply: &Reply, now: T
         (105 | 108, _) => Outcome::halted(format!("the credential is refused ({why})"), offline::renew(offline)),
         (106 | 116 | 208 | 1_001 | 1_029 | 1_030 | 1_102, _) => Outcome::halted(
             format!("account {} of customer {} is refused ({why})", offline.account, offline.customer),
-            format!("give the user of {} access to it, or correct account and customer, and resume", offline.grant.secret().name()),
+            format!("give the user of {} access to it, or correct account and customer, reload and resume", offline.grant.secret().name()),
         ),
-        (204 | 205, _) => Outcome::halted(format!("version {} is refused ({why})", to.version), "correct version, or upgrade, and resume"),
+        (204 | 205, _) => Outcome::halted(format!("version {} is refused ({why})", to.version), "correct version, or upgrade, reload and resume"),
         (117 | 207, _) => Outcome::throttled(why, Some(retry_after(reply, now).unwrap_or(MINUTE))),
         // With 401 an older token would have been thrown away and fetched anew: this is the platform's word on a fresh one.
         (109, _) | (_, "AuthenticationTokenExpired") if reply.status == 401 => {
@@ -121,7 +126,7 @@ fn of_all(to: &Settings, offline: &Offline, fault: &Fault, reply: &Reply, now: T
         (0 | 109, _) | (_, "AuthenticationTokenExpired") => Outcome::Retry { why, after: retry_after(reply, now), throttled: false },
         (_, "OfflineConversionNameInvalid") => Outcome::halted(
             format!("a goal is unknown ({why})"),
-            "correct goals: names of offline conversion goals as Microsoft has them, and resume",
+            "correct goals: names of offline conversion goals as Microsoft has them, reload and resume",
         ),
         (_, "NotEligibleForEnhancedConversions") => Outcome::halted(
             format!("a goal takes no hashed e-mail or phone ({why})"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Refusal, goods,
+        Refusal, device, goods,
         person::{self, Rule},
     },
     offline,
@@ -66,11 +66,14 @@ fn user(to: &Capi, who: &Object) -> Result<Object, Refusal> {
     if to.hash_external_id {
         hashed("externalId", "external_id", person::trimmed);
     } else {
-        person::put_plain(&mut user, "externalId", who, "external_id");
+        user.extend(person::customer(who).map(|id| ("externalId".to_owned(), id.into())));
     }
     person::put_plain(&mut user, "anonymousId", who, "_uetvid");
-    person::put_plain(&mut user, "idfa", who, "idfa");
-    person::put_plain(&mut user, "gaid", who, "gaid");
+    for key in ["idfa", "gaid"] {
+        if let Some(id) = device::plain(who, key) {
+            user.insert(key.into(), id.into());
+        }
+    }
     person::put_plain(&mut user, "clientIpAddress", who, "ip");
     person::put_plain(&mut user, "clientUserAgent", who, "user_agent");
     let has = |name: &str| user.contains_key(name);
@@ -86,49 +89,34 @@ fn custom(delivery: &Delivery) -> Result<Object, Refusal> {
     let mut custom = Object::new();
     let purchase = delivery.event.kind == Kind::Purchase;
     if purchase {
-        custom.insert("transactionId".into(), transaction_id(delivery).into());
+        custom.insert("transactionId".into(), goods::order(delivery).into());
     }
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            custom.insert("value".into(), money::number(value, currency));
-            custom.insert("currency".into(), currency.as_str().into());
-            if purchase {
-                custom.insert("ecommTotalValue".into(), money::number(value, currency));
-            }
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        custom.insert("value".into(), money::number(value, currency));
+        custom.insert("currency".into(), currency.as_str().into());
+        if purchase {
+            custom.insert("ecommTotalValue".into(), money::number(value, currency));
         }
-        _ if purchase => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
     }
     if purchase {
         custom.insert("pageType".into(), "purchase".into());
-        let items = items(delivery);
+        let items = goods::identified(delivery);
         if !items.is_empty() {
-            custom.insert("itemIds".into(), items.iter().filter_map(|item| item.get("id").cloned()).collect());
-            custom.insert("items".into(), items.into());
+            custom.insert("itemIds".into(), goods::ids(&items));
+            custom.insert("items".into(), items.iter().map(|(id, item)| told(delivery, id, item)).collect());
         }
     }
     Ok(custom)
 }
 
-/// The order; one that was sold anew after it was taken back is another transaction.
-fn transaction_id(delivery: &Delivery) -> String {
-    let reference = &delivery.event.reference;
-    if delivery.generation > 1 { format!("{reference}.{}", delivery.generation) } else { reference.clone() }
-}
-
-fn items(delivery: &Delivery) -> Vec<Value> {
-    let currency = delivery.said.currency;
-    let item = |item: goods::Item| {
-        let mut told = Object::new();
-        told.insert("id".into(), item.id?.into());
-        if let Some(name) = item.name {
-            told.insert("name".into(), name.into());
-        }
-        if let Some((price, currency)) = item.price.zip(currency) {
-            told.insert("price".into(), money::number(price, currency));
-        }
-        told.insert("quantity".into(), json!(goods::pieces(item.quantity)));
-        Some(told.into())
-    };
-    goods::items(delivery).into_iter().filter_map(item).collect()
+fn told(delivery: &Delivery, id: &str, item: &goods::Item) -> Value {
+    let mut told = json!({ "id": id });
+    if let Some(name) = &item.name {
+        told["name"] = json!(name);
+    }
+    if let Some((price, currency)) = item.price.zip(delivery.said.currency) {
+        told["price"] = money::number(price, currency);
+    }
+    told["quantity"] = json!(goods::pieces(item.quantity));
+    told
 }

@@ -5,13 +5,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Refusal, person, times},
+    super::{Refusal, goods, person, times},
     settings::{Offline, Settings, UserData},
 };
 use crate::{
     click,
     delivery::{Delivery, Refunding},
-    event::{Kind, Object},
+    event::Object,
     money,
     request::Request,
     retry::words,
@@ -34,14 +34,10 @@ pub(super) fn apply(to: &Settings, offline: &Offline, what: &str, list: &[Value]
 pub(super) fn conversion(offline: &Offline, delivery: &Delivery) -> Result<Value, Refusal> {
     let name = delivery.said.name.as_deref().ok_or_else(|| Refusal::skip("kind not mapped"))?;
     let mut conversion = key(offline, delivery, name, delivery.said.at)?;
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            conversion.insert("ConversionValue".into(), money::number(value, currency));
-            conversion.insert("ConversionCurrencyCode".into(), currency.as_str().into());
-        }
-        // Without a value the goal's own would be counted.
-        _ if delivery.event.kind == Kind::Purchase => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
+    // Without a value the goal's own is counted, which may be what is wanted of a lead.
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        conversion.insert("ConversionValue".into(), money::number(value, currency));
+        conversion.insert("ConversionCurrencyCode".into(), currency.as_str().into());
     }
     Ok(conversion.into())
 }
@@ -56,7 +52,7 @@ pub(super) fn adjustment(offline: &Offline, delivery: &Delivery, refund: &Refund
         adjustment.insert("AdjustmentType".into(), "Retract".into());
         return Ok(adjustment.into());
     }
-    let currency = sale.currency.ok_or_else(|| Refusal::dead("its purchase was told without a currency"))?;
+    let currency = goods::currency_of(refund)?;
     adjustment.insert("AdjustmentType".into(), "Restate".into());
     adjustment.insert("AdjustmentValue".into(), money::number(refund.remaining, currency));
     adjustment.insert("AdjustmentCurrencyCode".into(), currency.as_str().into());
@@ -108,7 +104,7 @@ pub(super) fn click_id(who: &Object) -> Option<String> {
 pub(super) fn not_before(offline: &Offline, delivery: &Delivery) -> Option<(Timestamp, String)> {
     let after = |at: Timestamp, wait: std::time::Duration| at.checked_add(SignedDuration::try_from(wait).ok()?).ok();
     if let Some(refund) = &delivery.refund {
-        let applied = refund.answer.as_ref().and_then(|answer| answer.get("applied")?.as_str()?.parse().ok());
+        let applied = refund.kept("applied").and_then(|at| at.as_str()?.parse().ok());
         let until = after(applied.unwrap_or(refund.purchase.at), offline.refund_after)?.max(adjusted_at(delivery, refund));
         return Some((until, format!("Microsoft finds a conversion to adjust only after {}", words(offline.refund_after))));
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 200, `eventsReceived` | delivered; those that `details` names rejected, unless it is a warning |
 //! | 200, fewer received than that leaves | the others sent again without them, in halves where none is named; retried where repeats are not dropped |
+//! | 200, longer than what is read of an answer | in halves, where repeats are dropped |
 //! | 400, `details` names places | those rejected, the others sent again without them |
 //! | 400, nothing named | split; alone: rejected |
 //! | 401, 403, 404 | halted: token, tag |
@@ -15,7 +16,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::settings::Capi;
+use super::{super::cut_short, settings::Capi};
 use crate::outcome::{Outcome, Reply, by_api_status, by_index, quote};
 
 pub(super) fn verdicts(to: &Capi, count: usize, reply: &Reply, now: Timestamp) -> Vec<Outcome> {
@@ -23,6 +24,9 @@ pub(super) fn verdicts(to: &Capi, count: usize, reply: &Reply, now: Timestamp) -
     let named: Vec<(usize, Outcome)> = details(&body).filter_map(read).filter(|(place, _)| *place < count).collect();
     match reply.status {
         200..=299 => {
+            if let Some(split) = cut_short(reply, count, to.resend) {
+                return vec![split; count];
+            }
             let Some(received) = body.get("eventsReceived").and_then(Value::as_u64) else {
                 return vec![Outcome::retry(format!("HTTP {}, but no answer of the Conversions API", reply.status)); count];
             };
@@ -64,7 +68,7 @@ fn read(detail: &Value) -> Option<(usize, Outcome)> {
     let why = ["errorCode", "propertyName", "errorMessage"].into_iter().filter_map(text).collect::<Vec<_>>().join(": ");
     let why = if why.is_empty() { "no reason given".to_owned() } else { why };
     let warning = detail.get("isWarning").and_then(Value::as_bool) == Some(true);
-    Some((place, if warning { Outcome::Delivered { answer: None, note: Some(format!("warning: {why}")) } } else { Outcome::rejected(why) }))
+    Some((place, if warning { Outcome::noted(format!("warning: {why}")) } else { Outcome::rejected(why) }))
 }
 
 fn words(body: &Value) -> String {

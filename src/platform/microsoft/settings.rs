@@ -102,7 +102,7 @@ impl Settings {
             base_url: keys::base_url(table, "base_url", if offline { OFFLINE_URL } else { "https://capi.uet.microsoft.com" })?,
             max_age: keys::span(table, "max_age", age, age)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 
@@ -168,7 +168,7 @@ impl Capi {
         let capi = Self {
             tag: keys::digits(table, "tag", "12345678")?,
             access_token: keys::header_key(table, "access_token", resolve)?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
             // Unverified: connectors differ in whether they hash it.
             hash_external_id: keys::choice(table, "external_id", true, &[("hash", true), ("plain", false)])?,
             resend: keys::choice(table, "resend", true, &[("24h", true), ("never", false)])?,

@@ -8,6 +8,7 @@
 //! | 400 (4196 ...) | split; alone: rejected |
 //! | 401 (2), 403 (29), 404 | halted |
 //! | 429 (8), 503 (4197), 5xx | retry |
+//! | 200, 422, longer than what is read of an answer | split, where repeats are sent |
 //! | 200 without any of it | retry |
 //!
 //! Shapes: `ConversionApiResponse`, `DetailedError`. Unverified: that a 422 holds the same in `details`, as its schema says.
@@ -15,13 +16,16 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::settings::Settings;
+use super::{super::cut_short, settings::Settings};
 use crate::outcome::{Outcome, Reply, by_api_status, quote};
 
 pub(super) fn verdicts(to: &Settings, count: usize, reply: &Reply, now: Timestamp) -> Vec<Outcome> {
     let body = reply.json().unwrap_or_default();
     let outcome = match reply.status {
         200..=299 | 422 => {
+            if let Some(split) = cut_short(reply, count, to.repeats()) {
+                return vec![split; count];
+            }
             if let Some(events) = places(&body).find_map(|at| at.get("events")?.as_array().filter(|events| events.len() == count)) {
                 return events.iter().map(of_one).collect();
             }
@@ -43,7 +47,7 @@ fn of_one(event: &Value) -> Outcome {
     let text = |key: &str| event.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(quote);
     match event.get("status").and_then(Value::as_str) {
         Some("processed") => Outcome::Delivered { answer: None, note: text("warning_message").map(|warning| format!("warning: {warning}")) },
-        Some("failed") => Outcome::Rejected { why: text("error_message").unwrap_or_else(|| "refused without a reason".into()) },
+        Some("failed") => Outcome::rejected(text("error_message").unwrap_or_else(|| "refused without a reason".into())),
         _ => Outcome::retry("no verdict on this event in the answer"),
     }
 }

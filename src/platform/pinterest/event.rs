@@ -80,21 +80,17 @@ fn user_data(who: &Object) -> Result<Object, Refusal> {
 
 fn custom_data(to: &Settings, delivery: &Delivery) -> Result<Object, Refusal> {
     let mut custom = Object::new();
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            custom.insert("currency".into(), currency.as_str().into());
-            custom.insert("value".into(), money::major(value, currency).into());
-        }
-        _ if delivery.event.kind == Kind::Purchase => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        custom.insert("currency".into(), currency.as_str().into());
+        custom.insert("value".into(), money::major(value, currency).into());
     }
     if delivery.event.kind == Kind::Purchase {
-        custom.insert("order_id".into(), delivery.event.reference.as_str().into());
+        custom.insert("order_id".into(), goods::order(delivery).into());
     }
-    let items: Vec<_> = goods::items(delivery).into_iter().filter_map(|item| Some((item.id.clone()?, item))).collect();
+    let items = goods::identified(delivery);
     if !items.is_empty() {
-        custom.insert("num_items".into(), items.iter().map(|(_, item)| goods::pieces(item.quantity)).sum::<u64>().into());
-        custom.insert("content_ids".into(), items.iter().map(|(id, _)| id.as_str()).collect::<Value>());
+        custom.insert("num_items".into(), goods::count(&items).into());
+        custom.insert("content_ids".into(), goods::ids(&items));
         custom.insert("contents".into(), items.iter().map(|(id, item)| content(delivery, id, item)).collect());
     }
     if to.limited.holds(&delivery.who) {

@@ -93,7 +93,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {
         keys::only(table, "", &KEYS)?;
-        let action_source = keys::choice(table, "action_source", "web", &SOURCES.map(|source| (source, source)))?;
+        let action_source = keys::word(table, "action_source", "web", &SOURCES)?;
         let app_id = keys::scalar(table, "app_id")?;
         if app_id.is_some() && !action_source.starts_with("app_") {
             return keys::wrong("app_id", "it belongs to action_source = \"app_ios\" or \"app_android\"");
@@ -105,14 +105,14 @@ impl Settings {
             base_url: keys::base_url(table, "base_url", "https://api.pinterest.com")?,
             names: Names::parse(table, "names", &NAMES)?,
             action_source,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
             app_id,
             test: false,
             resend: keys::choice(table, "resend", Some(DAY), &[("24h", Some(DAY)), ("1h", Some(HOUR)), ("never", None)])?,
             limited: Limited::parse(table)?,
             max_age: keys::span(table, "max_age", AGE, AGE_MOST)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 }

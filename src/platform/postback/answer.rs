@@ -73,12 +73,12 @@ impl Judge {
         }
         let success = if self.success.is_empty() { (200..300).contains(&status) } else { self.success.contains(&status) };
         match status {
-            _ if success && meets(&self.failure_pattern) => Outcome::Rejected { why: format!("HTTP {status}, failure_pattern matched") },
+            _ if success && meets(&self.failure_pattern) => Outcome::rejected(format!("HTTP {status}, failure_pattern matched")),
             _ if success && self.success_pattern.is_some() && !meets(&self.success_pattern) => {
-                Outcome::Rejected { why: format!("HTTP {status}, success_pattern did not match") }
+                Outcome::rejected(format!("HTTP {status}, success_pattern did not match"))
             }
             _ if success => Outcome::Delivered { answer: self.kept(reply), note: None },
-            200..=299 => Outcome::Rejected { why: format!("HTTP {status}, which is none of success") },
+            200..=299 => Outcome::rejected(format!("HTTP {status}, which is none of success")),
             _ => by_status(reply, now),
         }
     }

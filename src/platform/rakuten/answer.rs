@@ -35,7 +35,7 @@ fn count(xml: &str, name: &str) -> Option<u64> {
 }
 
 pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Timestamp) -> Outcome {
-    let fix = format!("ask Rakuten to let merchant {} report by server, or correct merchant, and resume", to.merchant);
+    let fix = format!("ask Rakuten to let merchant {} report by server, or correct merchant, reload and resume", to.merchant);
     match reply.status {
         200..=299 => {}
         400 => return Outcome::halted("Rakuten knows no such merchant (HTTP 400)", fix),
@@ -45,7 +45,7 @@ pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Ti
     if let Some(error) = element(&body, "error") {
         return match error.to_ascii_lowercase().contains("denied") {
             true => Outcome::halted(format!("Rakuten says {}", quote(error)), fix),
-            false => Outcome::Rejected { why: quote(error) },
+            false => Outcome::rejected(quote(error)),
         };
     }
     match (count(&body, "good"), count(&body, "bad")) {
@@ -56,7 +56,7 @@ pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Ti
             let land = if delivery.event.kind == Kind::Purchase { order::land(delivery).ok() } else { None };
             Outcome::Delivered { answer: land.map(|land| json!({ "land": land })), note }
         }
-        (_, Some(bad)) if bad > 0 => Outcome::Rejected { why: format!("all {bad} lines were refused") },
+        (_, Some(bad)) if bad > 0 => Outcome::rejected(format!("all {bad} lines were refused")),
         _ => Outcome::retry(format!("HTTP {}, and Rakuten does not say whether it took the lines", reply.status)),
     }
 }

@@ -27,15 +27,9 @@ const LINES_MAX: usize = 200;
 /// Clocks of shop and browser may differ by so much.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// How Rakuten calls the order; a sale after a cancelled one of the same order is another. Leads share the names of orders and could be taken
-/// for one, so that they go by their kind too.
+/// How Rakuten calls the order. Leads share the names of orders and could be taken for one, so that they go by their kind too.
 fn order_id(delivery: &Delivery) -> String {
-    let reference = &delivery.event.reference;
-    match (delivery.event.kind.is_plain(), delivery.generation) {
-        (true, _) => delivery.event_id.clone(),
-        (false, 2..) => format!("{reference}.{}", delivery.generation),
-        (false, _) => reference.clone(),
-    }
+    if delivery.event.kind.is_plain() { delivery.event_id.clone() } else { goods::order(delivery) }
 }
 
 /// Lists are taken apart at `|`.
@@ -50,7 +44,7 @@ fn minute(at: Timestamp) -> String {
 
 /// When the buyer came from the publisher, as told. A refund repeats it to the letter.
 pub(super) fn land(delivery: &Delivery) -> Result<String, Refusal> {
-    let told = delivery.refund.as_ref().and_then(|refund| refund.answer.as_ref()?.get("land")?.as_str());
+    let told = delivery.refund.as_ref().and_then(|refund| refund.kept("land")?.as_str());
     if let Some(told) = told {
         return Ok(told.to_owned());
     }

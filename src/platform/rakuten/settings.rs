@@ -59,7 +59,7 @@ impl Settings {
             items: keys::choice(table, "items", true, &[("send", true), ("never", false)])?,
             amounts: keys::choice(table, "amounts", Amounts::Unsaid, &[("cents", Amounts::Cents), ("units", Amounts::Units)])?,
             customer_status: keys::choice(table, "customer_status", Status::Field, &status)?,
-            resend: keys::choice(table, "resend", false, &[("never", false), ("safe", true)])?,
+            resend: keys::resend(table)?,
             refund_max_age: RefundAge::parse(table)?,
             base_url: keys::base_url(table, "base_url", "https://track.linksynergy.com")?,
         })

@@ -10,7 +10,8 @@
 //! | 401, 403, 404, 3xx | halted |
 //! | 429, 5xx | retry |
 //!
-//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words. What has an error is not queued; what has no answer of Singular's may be.
+//! Source: Singular's page "S2S API Response Codes & Errors", which tells requests that are wrong from those to try again by these words.
+//! What has an error is not queued; what has no answer of Singular's may be.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub(super) fn outcome(to: &Settings, delivery: &Delivery, reply: &Reply, now: Ti
         200..=299 if status == "ok" => Outcome::Delivered { answer: to.apps.receipt(delivery), note: None },
         200..=299 if status == "error" => error(to, &reason),
         200..=299 => Outcome::retry(format!("HTTP {}, and Singular does not say whether it took the event", reply.status)),
-        400 | 413 => Outcome::Rejected { why: format!("HTTP {}: {}", reply.status, words(&reason)) },
+        400 | 413 => Outcome::rejected(format!("HTTP {}: {}", reply.status, words(&reason))),
         _ => by_api_status(reply, now, &renew(to)),
     }
 }

@@ -10,10 +10,10 @@ use super::{
         form::Pairs,
         goods, person,
     },
-    settings::{Refunds, Settings, Version},
+    settings::{Settings, Version},
 };
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, RefundShape},
     event::{Kind, Object},
     money,
     request::Request,
@@ -39,8 +39,8 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
         form.put("att_authorization_status", device::att(who).unwrap_or(0).to_string());
     }
     form.put("umilisec", delivery.said.at.min(now).as_millisecond().to_string());
-    let amount = amount(delivery)?;
-    if let Some((amount, currency)) = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == Refunds::Negative) {
+    let amount = goods::worth(delivery)?.map(|(amount, currency)| (money::major(amount, currency), currency.as_str().to_owned()));
+    if let Some((amount, currency)) = amount.as_ref().filter(|_| delivery.refund.is_none() || to.refunds == RefundShape::Negative) {
         form.put("amt", if delivery.refund.is_some() { format!("-{amount}") } else { amount.clone() }).put("cur", currency);
         form.put("is_revenue_event", "true");
     }
@@ -51,7 +51,7 @@ pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Res
     if let [goods::Item { id: Some(id), .. }] = &goods::items(delivery)[..] {
         form.put("purchase_product_id", id);
     }
-    form.put_some("custom_user_id", device::customer(who));
+    form.put_some("custom_user_id", person::customer(who));
     form.put("e", attributes(delivery, of_order, amount));
     if let Some(limit) = limit(to, who) {
         form.put("data_sharing_options", json!({ "limit_data_sharing": limit }).to_string());
@@ -87,16 +87,6 @@ fn phone(version: Version, system: System, who: &Object, form: &mut Pairs) -> Re
         }
     }
     Ok(())
-}
-
-/// What it is worth, or what it takes back, and the currency.
-fn amount(delivery: &Delivery) -> Result<Option<(String, String)>, Refusal> {
-    let amount = delivery.refund.as_ref().map_or(delivery.said.value, |refund| Some(refund.amount));
-    match (amount, delivery.said.currency) {
-        (Some(amount), Some(currency)) => Ok(Some((money::major(amount, currency), currency.as_str().to_owned()))),
-        _ if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() => Err(Refusal::dead("a purchase needs value and currency")),
-        _ => Ok(None),
-    }
 }
 
 /// `e`: an object of short texts in ASCII.

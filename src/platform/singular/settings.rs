@@ -3,6 +3,7 @@
 use toml::Table;
 
 use crate::{
+    delivery::RefundShape,
     event::Kind,
     platform::{
         Resolve,
@@ -23,17 +24,6 @@ pub(super) enum Version {
     V2,
 }
 
-/// How money that was taken back is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refunds {
-    /// An event without revenue; the amount stands among its attributes.
-    Event,
-    /// A revenue event with a negative amount.
-    Negative,
-    /// Not at all.
-    None,
-}
-
 /// Parsed settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,7 +32,8 @@ pub struct Settings {
     pub(super) sandbox_sdk_key: Option<Secret>,
     pub(super) version: Version,
     pub(super) names: Names,
-    pub(super) refunds: Refunds,
+    /// `Event`: without revenue, the amount stands among its attributes.
+    pub(super) refunds: RefundShape,
     pub(super) limited: Limited,
     pub(super) base_url: String,
 }
@@ -64,14 +55,14 @@ impl Settings {
             let long = name.chars().count();
             return keys::wrong(format!("names.{kind}"), format!("at most {NAME_MAX} ASCII characters are expected, these are {long}"));
         }
-        let shapes = [("event", Refunds::Event), ("negative", Refunds::Negative), ("none", Refunds::None)];
+        let shapes = [("event", RefundShape::Event), ("negative", RefundShape::Negative), ("none", RefundShape::None)];
         Ok(Self {
             apps: Apps::parse(table, ("com.example.shop", "com.example.shop"))?,
             sdk_key: keys::secret_key(table, "sdk_key", resolve)?,
-            sandbox_sdk_key: if table.contains_key("sandbox_sdk_key") { Some(keys::secret_key(table, "sandbox_sdk_key", resolve)?) } else { None },
+            sandbox_sdk_key: keys::given(table, "sandbox_sdk_key", |key| keys::secret_key(table, key, resolve))?,
             version: keys::choice(table, "version", Version::V2, &[("v1", Version::V1), ("v2", Version::V2)])?,
             names,
-            refunds: keys::choice(table, "refunds", Refunds::Event, &shapes)?,
+            refunds: keys::choice(table, "refunds", RefundShape::Event, &shapes)?,
             limited: Limited::parse(table)?,
             base_url: keys::base_url(table, "base_url", "https://s2s.singular.net")?,
         })

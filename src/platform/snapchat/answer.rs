@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 200, VALID, no errors | delivered |
 //! | 200, INVALID, FAILED, or with errors | split; alone: rejected. Where repeats are not sent: retry, which leaves them unknown |
+//! | 200, longer than what is read of an answer | split, where repeats are sent |
 //! | 400, 413, 422 | split; alone: rejected. Where the reason is token or pixel: halted |
 //! | 401, 403, 404 | halted |
 //! | 429, 5xx | retry |
@@ -15,7 +16,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::settings::Settings;
+use super::{super::cut_short, settings::Settings};
 use crate::outcome::{Outcome, Reply, by_api_status, quote};
 
 /// Reasons quoted at most.
@@ -26,6 +27,9 @@ pub(super) fn verdict(to: &Settings, count: usize, reply: &Reply, now: Timestamp
     let status = body.get("status").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
     let failed = matches!(status.as_str(), "INVALID" | "FAILED" | "FAILURE" | "ERROR");
     let errors = errors(&body);
+    if let Some(split) = cut_short(reply, count, to.resend || to.test).filter(|_| (200..=299).contains(&reply.status)) {
+        return split;
+    }
     match reply.status {
         200..=299 if status.is_empty() => Outcome::retry(format!("HTTP {}, but no answer of the Conversions API", reply.status)),
         200..=299 if !failed && errors.is_empty() => Outcome::Delivered { answer: None, note: to.test.then(|| "validated, not counted".to_owned()) },

@@ -97,13 +97,13 @@ impl Settings {
             base_url: keys::base_url(table, "base_url", "https://tr.snapchat.com")?,
             names: Names::parse(table, "names", &NAMES)?,
             action_source: keys::choice(table, "action_source", "WEB", &[("web", "WEB"), ("offline", "OFFLINE")])?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
             test: false,
             resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
             limited: Limited::parse(table)?,
             limited_as: keys::choice(table, "limited_data_use_as", "LMU", &[("LMU", "LMU"), ("LDU", "LDU")])?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 }

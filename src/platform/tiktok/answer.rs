@@ -31,7 +31,7 @@ pub(super) fn verdicts(to: &Settings, count: usize, reply: &Reply, now: Timestam
     match code {
         20_001 => {
             let (named, note) = (named(), format!("partly: {why}"));
-            let taken = Outcome::Delivered { answer: None, note: Some(note) };
+            let taken = Outcome::noted(note);
             let rest = match named.is_empty() {
                 false => Outcome::delivered(),
                 // Where repeats are dropped, it can be found out which failed.
@@ -67,7 +67,7 @@ fn of_all(to: &Settings, code: i64, why: String, reply: &Reply, now: Timestamp) 
         40_101..=40_105 => Outcome::halted(format!("the access token is refused ({why})"), renew(to)),
         40_000 | 40_002 => Outcome::halted(
             format!("the event source {} is refused ({why})", to.event_source_id),
-            "correct event_source and event_source_id, and resume",
+            "correct event_source and event_source_id, reload and resume",
         ),
         40_100 => Outcome::throttled(why, retry_after(reply, now)),
         _ if matches!(reply.status, 401 | 403) => by_api_status(reply, now, &renew(to)),

@@ -80,18 +80,14 @@ fn user(who: &Object) -> Result<Object, Refusal> {
 
 fn properties(delivery: &Delivery) -> Result<Object, Refusal> {
     let mut properties = Object::new();
-    match (delivery.said.value, delivery.said.currency) {
-        (Some(value), Some(currency)) => {
-            properties.insert("currency".into(), currency.as_str().into());
-            properties.insert("value".into(), money::number(value, currency));
-        }
-        _ if delivery.event.kind == Kind::Purchase => return Err(Refusal::dead("a purchase needs value and currency")),
-        _ => {}
+    if let Some((value, currency)) = goods::worth(delivery)? {
+        properties.insert("currency".into(), currency.as_str().into());
+        properties.insert("value".into(), money::number(value, currency));
     }
     if delivery.event.kind == Kind::Purchase || delivery.refund.is_some() {
-        properties.insert("order_id".into(), delivery.event.reference.as_str().into());
+        properties.insert("order_id".into(), goods::order(delivery).into());
     }
-    let contents: Vec<Value> = goods::items(delivery).into_iter().filter_map(|item| content(delivery, item)).collect();
+    let contents: Vec<Value> = goods::identified(delivery).into_iter().map(|(id, item)| content(delivery, id, item)).collect();
     if !contents.is_empty() {
         properties.insert("content_type".into(), "product".into());
         properties.insert("contents".into(), contents.into());
@@ -100,8 +96,8 @@ fn properties(delivery: &Delivery) -> Result<Object, Refusal> {
 }
 
 /// `content_id` has to be a text: a number is refused with 40002.
-fn content(delivery: &Delivery, item: goods::Item) -> Option<Value> {
-    let mut content = json!({ "content_id": item.id? });
+fn content(delivery: &Delivery, id: String, item: goods::Item) -> Value {
+    let mut content = json!({ "content_id": id });
     let texts = [("content_name", item.name), ("content_category", item.category), ("brand", item.brand)];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
         content[name] = json!(text);
@@ -110,5 +106,5 @@ fn content(delivery: &Delivery, item: goods::Item) -> Option<Value> {
     if let Some((price, currency)) = item.price.zip(delivery.said.currency) {
         content["price"] = money::number(price, currency);
     }
-    Some(content)
+    content
 }

@@ -90,15 +90,15 @@ impl Settings {
             version: keys::version(table, "v1.3")?,
             base_url: keys::base_url(table, "base_url", "https://business-api.tiktok.com")?,
             names: Names::parse(table, "names", &NAMES)?,
-            source_url: keys::text(table, "source_url")?.map(str::to_owned),
-            test_event_code: keys::text(table, "test_event_code")?.map(str::to_owned),
+            source_url: keys::some_text(table, "source_url")?,
+            test_event_code: keys::some_text(table, "test_event_code")?,
             test: false,
             refunds: keys::choice(table, "refunds", false, &[("none", false), ("event", true)])?,
             resend: keys::choice(table, "resend", true, &[("48h", true), ("never", false)])?,
             limited: Limited::parse(table)?,
             max_age: keys::span(table, "max_age", AGE, AGE_MOST)?,
             batch: keys::whole(table, "batch", 100, 1..=BATCH_MAX)?,
-            batch_wait: keys::span(table, "batch_wait", Duration::from_secs(1), Duration::from_secs(600))?,
+            batch_wait: keys::batch_wait(table)?,
         })
     }
 }
