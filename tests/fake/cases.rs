@@ -201,7 +201,7 @@ pub const GA4: Case = Case {
 };
 pub const APPSFLYER: Case = Case {
     platform: "appsflyer",
-    settings: "apps = { ios = \"id123456789\", android = \"com.example.shop\" }\ns2s_key = \"k\"\nmatch_keys = \"send\"\n",
+    settings: "apps = { ios = \"id123456789\", android = \"com.example.shop\" }\ns2s_key = \"k\"\nuser_data = \"send\"\n",
     id: Id::Reference,
     told: Some("-40.25 EUR"),
     hashes: &[("/email_hashed", "john.doe+shop@gmail.com"), ("/phone_number_hashed", "4930123456"), ("/phone_number_e164_hashed", "+4930123456")],
