@@ -79,11 +79,11 @@ impl Adapter for Settings {
         self.refund_max_age.until(delivery)
     }
 
-    fn request(&self, batch: &[Delivery], _: Timestamp) -> Result<Request, Refusal> {
+    fn request(&self, batch: &[Delivery], now: Timestamp) -> Result<Request, Refusal> {
         let delivery = single(batch)?;
         let request = match &delivery.refund {
             Some(refund) => action::request(self, delivery, refund)?,
-            None => conversion::request(self, delivery)?,
+            None => conversion::request(self, delivery, now)?,
         };
         Ok(self.authorized(request))
     }

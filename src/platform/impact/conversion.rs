@@ -1,5 +1,6 @@
 //! A sale, a lead ... as impact takes it.
 
+use jiff::Timestamp;
 use sha1::{Digest as _, Sha1};
 
 use super::{
@@ -27,7 +28,7 @@ pub(super) fn sku(text: &str) -> String {
     text.trim().replace(|c: char| c == ',' || c.is_whitespace(), "_")
 }
 
-pub(super) fn request(to: &Settings, delivery: &Delivery) -> Result<Request, Refusal> {
+pub(super) fn request(to: &Settings, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
     let who = &delivery.who;
     let event_type = delivery.said.name.as_deref().ok_or_else(|| Refusal::skip("kind not mapped"))?;
     // Which of the two a program's links carry is its own choice.
@@ -46,7 +47,8 @@ pub(super) fn request(to: &Settings, delivery: &Delivery) -> Result<Request, Ref
     }
     let mut form = Pairs::default();
     form.put("CampaignId", &to.campaign).put("EventTypeId", event_type).put("OrderId", goods::order(delivery));
-    form.put("EventDate", times::rfc3339(delivery.said.at)).put_some("ClickId", click);
+    // Unverified: how far a time may lie ahead. What a clock that is fast told must not be refused for it.
+    form.put("EventDate", times::rfc3339(delivery.said.at.min(now))).put_some("ClickId", click);
     form.put_some("CustomerId", customer).put_some("OrderPromoCode", coupon);
     if let Some((field, id)) = device {
         form.put(field, id).put_some("PropertyId", to.property.as_ref());
