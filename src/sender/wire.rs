@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     breaker::Ticket,
@@ -100,10 +101,16 @@ impl Wire {
     pub fn send(&mut self, prepared: Prepared, ticket: Ticket, transport: &Arc<dyn Transport>, deadline: Duration) {
         self.entries.extend(prepared.batch.iter().flat_map(Sent::all));
         let Prepared { request, batch } = prepared;
-        let sending = transport.send(request, deadline);
+        // A task of its own: building requests and reading answers is work for two processors. Given up with the flight.
+        let sending = AbortOnDropHandle::new(tokio::spawn(transport.send(request, deadline)));
         self.flights.push(Box::pin(async move {
             let began = Instant::now();
-            let reply = sending.await;
+            let reply = match sending.await {
+                Ok(reply) => reply,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            };
             Back { batch, reply, took: began.elapsed(), ticket: Some(ticket), verdicts: None }
         }));
     }
