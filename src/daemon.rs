@@ -229,7 +229,11 @@ async fn hold(
         let reading = match reading {
             Some(reading) => reading,
             None => match follow::run(session, &db, pace, || reloads.all(), &stop).await? {
-                Some(reading) => reading,
+                Some(reading) => {
+                    // What its former owner wrote last may lie behind what was seen from outside.
+                    session.grew(reading.last_seq);
+                    reading
+                }
                 None => return Ok(()),
             },
         };

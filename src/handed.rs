@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -27,7 +27,12 @@ pub struct Handed {
     pages: Mutex<VecDeque<Page>>,
     /// How far the foremost destination has read.
     read: watch::Sender<i64>,
+    /// When the write began that is under way.
+    writing: Mutex<Option<Instant>>,
 }
+
+/// A write under way for longer may have gone through although its answer does not come: then the tables know more.
+const IN_DOUBT: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Page {
@@ -44,7 +49,7 @@ pub type Decoded = Result<Arc<Event>, String>;
 impl Handed {
     /// Nothing yet; the stream ends at `last_seq`.
     pub fn new(last_seq: i64) -> Self {
-        Self { pages: Mutex::default(), read: watch::Sender::new(last_seq) }
+        Self { pages: Mutex::default(), read: watch::Sender::new(last_seq), writing: Mutex::default() }
     }
 
     fn pages(&self) -> MutexGuard<'_, VecDeque<Page>> {
@@ -77,6 +82,20 @@ impl Handed {
         self.pages().clear();
     }
 
+    /// The reader begins to write.
+    pub fn writing(&self) {
+        *self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// It is durable. What fails ends the session, and this with it.
+    pub fn written(&self) {
+        *self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some_and(|began| began.elapsed() > IN_DOUBT)
+    }
+
     /// The page behind `after`.
     pub fn page(&self, after: i64) -> Option<Arc<Vec<Numbered>>> {
         self.pages().iter().find(|page| page.after == after).map(|page| Arc::clone(&page.entries))
@@ -85,6 +104,9 @@ impl Handed {
     /// Sales and keys of these events as the ledger holds them now, where the stream ends at `last`. `None`: not known here. Nothing
     /// about what destinations were told.
     pub fn facts<'a>(&self, events: impl Iterator<Item = (i64, Kind, &'a str)>, last: i64) -> Option<Facts> {
+        if self.in_doubt() {
+            return None;
+        }
         let pages = self.pages();
         let (first, _) = pages.front().zip(pages.back().filter(|back| back.last == last))?;
         let mut facts = Facts::default();
@@ -167,6 +189,18 @@ mod tests {
         assert_eq!(generation(&handed, 1, "c", 3), None);
         assert_eq!(handed.page(2).map(|page| page.iter().map(|entry| entry.seq).collect()), Some(vec![3]));
         assert!(handed.page(1).is_none());
+    }
+
+    #[test]
+    fn nothing_is_known_beside_a_write_that_does_not_come_back() {
+        let handed = Handed::new(0);
+        put(&handed, 0, &[("a", 1)]);
+        handed.writing();
+        assert_eq!(generation(&handed, 1, "a", 1), Some(1), "a write that has just begun has not gone through");
+        *handed.writing.lock().expect("a lock") = Instant::now().checked_sub(2 * IN_DOUBT);
+        assert_eq!(generation(&handed, 1, "a", 1), None);
+        handed.written();
+        assert_eq!(generation(&handed, 1, "a", 1), Some(1));
     }
 
     #[test]

@@ -75,8 +75,8 @@ pub async fn run(
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
-        // From look to look as planned, or each would come later by what the last one took and by what timers are late.
-        look_at = if more { Instant::now() } else { (look_at + wait).max(Instant::now()) };
+        let now = Instant::now();
+        look_at = if more { now } else { next_look(look_at, wait, now) };
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),
@@ -87,6 +87,12 @@ pub async fn run(
             () = tokio::time::sleep_until(look_at.into()) => {}
         }
     }
+}
+
+/// From look to look as planned, or each would come later by what the last one took and by what timers are late. Whoever was
+/// woken before a planned look plans from then on: else each wake-up would put polling off a little further.
+fn next_look(planned: Instant, wait: Duration, now: Instant) -> Instant {
+    (planned.min(now) + wait).max(now)
 }
 
 /// One page into ledger and stream, and to the destinations where it may be sent at once.
@@ -105,9 +111,31 @@ async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Pag
     }
     let facts = hand_on.then(|| ledger.facts());
     let changes = ledger.into_changes();
+    session.handed.writing();
     reader.commit(db, page, &changes).await?;
+    session.handed.written();
     if let Some(facts) = facts {
         session.handed.put(before, &changes.entries, &page.events, &decoded, facts);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn looks_keep_their_pace_and_wake_ups_do_not_put_them_off() {
+        let start = Instant::now();
+        assert_eq!(next_look(start, 5 * MS, start + MS), start + 5 * MS, "a late timer");
+        assert_eq!(next_look(start, 5 * MS, start + 9 * MS), start + 9 * MS, "a look that took long");
+        let (mut planned, mut now) = (start, start);
+        for _ in 0..1_000 {
+            planned = next_look(planned, 5 * MS, now);
+            assert!(planned <= now + 5 * MS);
+            now += 2 * MS;
+        }
+    }
 }

@@ -280,9 +280,12 @@ fn take_back(ask: &Question<'_>, sale: &Sale, amount: Decimal, total: Decimal, f
 }
 
 /// What was told with the refunds that were booked on a sale before one, in the order of booking. It does not change between two
-/// attempts, however many refunds come after.
+/// attempts, however many refunds come after: what finds nothing left (all after a retract) is booked with nothing and told to nobody.
 fn earlier(event: &Event, sale: &Sale, total: Decimal, facts: &Facts) -> Vec<Object> {
-    let of_sale = facts.refunds.values().filter(|refund| refund.order_ref == sale.order_ref && refund.generation == Some(sale.generation));
+    let of_sale = facts
+        .refunds
+        .values()
+        .filter(|refund| refund.order_ref == sale.order_ref && refund.generation == Some(sale.generation) && !refund.amount.is_zero());
     let mut before: Vec<(Decimal, i64)> = of_sale.filter_map(|refund| Some((refund.total_after?, refund.event))).collect();
     before.retain(|(after, id)| *id != event.id && (*after < total || *after == total && *id < event.id));
     before.sort_unstable();
@@ -368,6 +371,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::books::Refund;
 
     #[test]
     fn ids_that_were_said_stay_whatever_is_enriched() {
@@ -377,5 +381,19 @@ mod tests {
         let mut later = object(json!({"gclid": "other", "fbclid": "f", "ga_client_id": "1.2", "email": "b@example.com"}));
         freeze_click(&mut later, &said);
         assert_eq!(Value::from(later), json!({"gclid": "g", "ga_session_id": "1794999000", "own": "o", "email": "b@example.com"}));
+    }
+
+    #[test]
+    fn what_a_refund_that_found_nothing_left_names_was_told_to_nobody() {
+        let sale = Sale { order_ref: "1".into(), generation: 1, ..Sale::default() };
+        let retract = Event::decode(3, "retract", "1", "{}", Timestamp::UNIX_EPOCH).expect("a retract");
+        let refund = |event: i64, amount: i64, total: i64| {
+            let (amount, total_after) = (Decimal::from(amount), Some(Decimal::from(total)));
+            (event, Refund { order_ref: "1".into(), refund_ref: event.to_string(), event, generation: Some(1), amount, total_after })
+        };
+        let more = |id: &str| Object::from_iter([("id".to_owned(), id.into())]);
+        let facts =
+            Facts { refunds: [refund(2, 5, 5), refund(4, 0, 5)].into(), refund_more: [(2, more("a")), (4, more("b"))].into(), ..Facts::default() };
+        assert_eq!(earlier(&retract, &sale, Decimal::from(10), &facts), [more("a")]);
     }
 }

@@ -103,8 +103,8 @@ impl Wire {
         let Prepared { request, batch } = prepared;
         // A task of its own: building requests and reading answers is work for two processors. Given up with the flight.
         let sending = AbortOnDropHandle::new(tokio::spawn(transport.send(request, deadline)));
+        let began = Instant::now();
         self.flights.push(Box::pin(async move {
-            let began = Instant::now();
             let reply = match sending.await {
                 Ok(reply) => reply,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
