@@ -43,6 +43,10 @@ struct Page {
     facts: Facts,
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// One event of a page, decoded for everybody.
 pub type Decoded = Result<Arc<Event>, String>;
 
@@ -53,7 +57,7 @@ impl Handed {
     }
 
     fn pages(&self) -> MutexGuard<'_, VecDeque<Page>> {
-        self.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        locked(&self.pages)
     }
 
     /// Entries that have just become durable behind `after`, of these events in the same order, with what the ledger holds for them.
@@ -84,16 +88,16 @@ impl Handed {
 
     /// The reader begins to write.
     pub fn writing(&self) {
-        *self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+        *locked(&self.writing) = Some(Instant::now());
     }
 
     /// It is durable. What fails ends the session, and this with it.
     pub fn written(&self) {
-        *self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        *locked(&self.writing) = None;
     }
 
     fn in_doubt(&self) -> bool {
-        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some_and(|began| began.elapsed() > IN_DOUBT)
+        locked(&self.writing).is_some_and(|began| began.elapsed() > IN_DOUBT)
     }
 
     /// The page behind `after`.

@@ -54,12 +54,11 @@ pub fn read_facts(
     let mut events: HashMap<i64, Result<Arc<Event>, String>> = items.iter().filter_map(|item| Some((item.event_id, item.event.clone()?))).collect();
     // Told for the first time, and nothing that follows a purchase: the reader has just seen all that matters.
     let first_words: Option<Vec<_>> = items.iter().map(|item| first_word(item)).collect();
-    let fresh = first_words.and_then(|words| session.handed.facts(words.into_iter(), session.last_seq()));
+    if let Some(facts) = first_words.and_then(|words| session.handed.facts(words.into_iter(), session.last_seq())) {
+        return Box::pin(std::future::ready(Ok(Judged { groups, events, facts })));
+    }
     let history: HashMap<i64, bool> = items.iter().map(|item| (item.event_id, has_history(item))).collect();
     Box::pin(async move {
-        if let Some(facts) = fresh {
-            return Ok(Judged { groups, events, facts });
-        }
         let db = session.pool.get().await?;
         if !missing.is_empty() {
             events.extend(stream::events(&db, &missing).await?);
