@@ -8,6 +8,9 @@ use toml::Table;
 use super::keys::{self, Parsed};
 use crate::delivery::{Delivery, Refunding};
 
+/// Of 24 hours.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
 /// `refund_max_age = "60d"`: how long after the purchase a refund is still told; a program's own rule that no platform gives out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RefundAge(Option<SignedDuration>);

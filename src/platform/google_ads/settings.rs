@@ -13,6 +13,7 @@ use crate::{
         google::Merchant,
         keys::{self, Parsed},
         names::Names,
+        times::DAY,
     },
     secret::Secret,
 };
@@ -60,7 +61,6 @@ const KEYS: [&str; 19] = [
     "batch_wait",
 ];
 const SCOPE: &str = "https://www.googleapis.com/auth/adwords";
-const DAY: Duration = Duration::from_secs(86_400);
 /// google-ads 34.0.0 (2026-10) has these; unverified: that a version lives for about a year, and when each of them came.
 const VERSIONS: [(&str, &str); 4] = [("v23", "2027-01-01"), ("v24", "2027-04-01"), ("v25", "2027-07-01"), ("v26", "2027-10-01")];
 const EARLY: SignedDuration = SignedDuration::from_hours(60 * 24);

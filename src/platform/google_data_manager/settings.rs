@@ -12,6 +12,7 @@ use crate::{
         google::Merchant,
         keys::{self, Parsed},
         names::Names,
+        times::DAY,
     },
 };
 
@@ -60,7 +61,6 @@ const KEYS: [&str; 19] = [
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
 /// Event: `eventSource`.
 const SOURCES: [&str; 6] = ["WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"];
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl Settings {
     pub(in crate::platform) fn parse(table: &Table, resolve: Resolve<'_>) -> Parsed<Self> {

@@ -11,6 +11,7 @@ use crate::{
         Resolve,
         keys::{self, Parsed},
         names::Names,
+        times::DAY,
     },
     secret::Secret,
 };
@@ -18,7 +19,6 @@ use crate::{
 /// Both APIs: conversions (or events) of one call.
 const BATCH_MAX: usize = 1_000;
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
 /// OfflineConversion: not older than 90 days.
 pub(super) const OFFLINE_AGE: Duration = Duration::from_secs(90 * 86_400);
 /// Conversions API: not older than 7 days.
