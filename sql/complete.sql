@@ -19,6 +19,15 @@ with me as (
          n.seq, clock_timestamp(), n.outcome, n.status, n.duration_ms, n.reason
     from me, unnest($8::bigint[], $9::bigint[], $10::text[], $11::int[], $12::int[], $13::text[]) with ordinality
          n(event, seq, outcome, status, duration_ms, reason, ord))
+-- Of each outcome the last one's status and reason: what is wrong now, in words.
+, tally as (
+  insert into postback.tally as t (destination, at, outcome, count, status, reason, last)
+  select me.destination, date_bin('5 min', now(), timestamptz '2000-01-01 00:00+00'), n.outcome, count(*),
+         (array_agg(n.status order by n.ord desc))[1], (array_agg(n.reason order by n.ord desc))[1], now()
+    from me, unnest($10::text[], $11::int[], $13::text[]) with ordinality n(outcome, status, reason, ord)
+   group by me.destination, n.outcome
+  on conflict (destination, at, outcome) do update
+     set (count, status, reason, last) = (t.count + excluded.count, excluded.status, excluded.reason, excluded.last))
 --]
 --[ receipts
 -- Not "on conflict": its speculative insertion writes a record of WAL more, and only this owner writes here.

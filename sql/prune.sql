@@ -22,5 +22,6 @@ log as (delete from postback.log l using gone where l.seq = gone.seq),
 attempt as (delete from postback.attempt a using gone where a.event = gone.event and not gone.again),
 receipt as (
   delete from postback.receipt r using gone, postback.position p where r.destination = p.destination and r.event = gone.event and not gone.again),
-event as (delete from postback.event e using gone where e.id = gone.event and not gone.again)
+event as (delete from postback.event e using gone where e.id = gone.event and not gone.again),
+tally as (delete from postback.tally t using postback.position p where t.destination = p.destination and t.at < clock_timestamp() - $1::float8 * interval '1 s')
 select (select count(*) from old), (select max(seq) from looked)

@@ -180,7 +180,7 @@ async fn rename(db: &mut Client, epoch: i64, was: &str, name: &str) -> Result<()
     if tx.query_typed(sql, &[(&was, Type::TEXT), (&name, Type::TEXT), (&epoch, Type::INT8)]).await?.is_empty() {
         return Ok(());
     }
-    for table in ["attempt", "receipt", "pending"] {
+    for table in ["attempt", "receipt", "pending", "tally"] {
         let sql = format!("update postback.{table} set destination = $2 where destination = $1");
         tx.query_typed(&sql, &[(&was, Type::TEXT), (&name, Type::TEXT)]).await?;
     }

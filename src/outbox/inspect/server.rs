@@ -73,6 +73,7 @@ pub async fn missing_privileges(db: &Client) -> Result<Vec<String>, DbError> {
         "once",
         "position",
         "attempt",
+        "tally",
         "receipt",
         "pending",
         "command",
