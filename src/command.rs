@@ -16,6 +16,15 @@ pub struct Selection {
     /// Order ref.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
+    /// Kind of event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Why they are there, in the words that the list shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only those that were there then: what a person was shown a number of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// One row of `postback.command`.

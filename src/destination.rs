@@ -123,4 +123,6 @@ pub struct Destination {
     pub retry: RetryPolicy,
     /// Digest of everything above that shapes a request.
     pub digest: String,
+    /// The platform's own keys as the file has them, for looking at: secrets are references, or `***`.
+    pub shown: toml::Table,
 }

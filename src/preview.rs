@@ -1,5 +1,8 @@
 //! What would be sent: the same judging and the same adapters as the daemon's, and nothing on the wire.
 
+mod apart;
+mod mask;
+
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -7,6 +10,7 @@ use tokio_postgres::{Client, types::Type};
 
 use crate::{
     books::{Changes, Facts, Sale},
+    delivery::Delivery,
     destination::Destination,
     event::{Event, Kind},
     judge::{Judgement, Question, judge},
@@ -17,9 +21,19 @@ use crate::{
         ingest::know,
         stream,
     },
-    platform::Refusal,
+    platform::{Refusal, Settings},
     request::Request,
 };
+
+pub use mask::masked;
+
+/// How a request is built for looking at: [`plain`], or [`masked`].
+pub type Build = fn(&Settings, &Delivery, Timestamp) -> Result<Request, Refusal>;
+
+/// As it would be sent.
+pub fn plain(platform: &Settings, delivery: &Delivery, now: Timestamp) -> Result<Request, Refusal> {
+    platform.request(std::slice::from_ref(delivery), now)
+}
 
 /// One event at one destination.
 #[derive(Debug)]
@@ -43,7 +57,7 @@ pub async fn events_of(db: &Client, reference: &str) -> Result<Vec<i64>, DbError
 }
 
 /// Events that the database holds, by id, at each destination, as of now. Unknown ids are left out.
-pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[i64], now: Timestamp) -> Result<Vec<Previewed>, DbError> {
+pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[i64], now: Timestamp, build: Build) -> Result<Vec<Previewed>, DbError> {
     let events = stream::events(db, ids).await?;
     let (unread, changes) = as_if_read(db, &events).await?;
     let mut all = Vec::new();
@@ -54,7 +68,7 @@ pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[
         told_before(&mut facts);
         for id in ids {
             match events.get(id) {
-                Some(Ok(event)) => all.push(at(to, event, &facts, now)),
+                Some(Ok(event)) => all.push(at(to, event, &facts, now, build)),
                 Some(Err(why)) => all.push(Previewed {
                     destination: Arc::clone(&to.name),
                     event: *id,
@@ -115,13 +129,13 @@ pub fn of_event(destinations: &[Arc<Destination>], event: &Arc<Event>, now: Time
         };
         facts.sales.insert(event.reference.clone(), vec![sale]);
     }
-    destinations.iter().map(|to| at(to, event, &facts, now)).collect()
+    destinations.iter().map(|to| at(to, event, &facts, now, plain)).collect()
 }
 
-fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp) -> Previewed {
+fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp, build: Build) -> Previewed {
     let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false, lost_until: None };
     let result = match judge(&question, facts, to, now) {
-        Judgement::Send { delivery, .. } => match to.platform.request(&[*delivery], now) {
+        Judgement::Send { delivery, .. } => match build(&to.platform, &delivery, now) {
             Ok(request) => Ok(request),
             Err(Refusal::Skip(reason)) => Err(format!("skipped: {reason}")),
             Err(Refusal::Dead(reason)) => Err(format!("dead: {reason}")),

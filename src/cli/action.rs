@@ -46,7 +46,7 @@ pub(super) struct Which {
 
 impl Which {
     pub(super) fn selection(&self) -> Selection {
-        Selection { destination: self.destination.clone(), events: self.events.clone(), order: self.order.clone() }
+        Selection { destination: self.destination.clone(), events: self.events.clone(), order: self.order.clone(), ..Selection::default() }
     }
 
     /// Counts what is meant and asks when it is more than one; `None`: the person said no.

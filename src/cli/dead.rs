@@ -96,7 +96,7 @@ pub(super) async fn dead(common: &Common, args: &Args) -> Result<Exit, Failure> 
 
 /// Also for `unknown list`.
 pub(super) async fn print_list(common: &Common, db: &tokio_postgres::Client, state: &str, list: &List) -> Result<Exit, Failure> {
-    let select = Selection { destination: list.destination.clone(), events: Vec::new(), order: list.order.clone() };
+    let select = Selection { destination: list.destination.clone(), events: Vec::new(), order: list.order.clone(), ..Selection::default() };
     let (found, count) = (inspect::exceptions(db, state, &select, list.limit).await?, inspect::count(db, state, &select).await?);
     common.print(&found, || match found.len() {
         0 => format!("nothing is {state}"),

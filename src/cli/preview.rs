@@ -56,7 +56,7 @@ pub(super) async fn preview(common: &Common, args: &Args) -> Result<Exit, Failur
                 (None, Some(order)) => preview::events_of(&db, order).await?,
                 (None, None) => inspect::recent_events(&db).await?,
             };
-            preview::of_database(&db, &to, &ids, now).await?
+            preview::of_database(&db, &to, &ids, now, preview::plain).await?
         }
     };
     if found.is_empty() {

@@ -69,7 +69,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
             format!("{} is not shorter than retry.give_up_after ({}): everything would be too old", duration(hold), duration(retry.give_up_after)),
         );
     }
-    let (mut platform, basis, digest, secrets) = settings(table, &platform?, mode, basis)?;
+    let Own { settings: mut platform, basis, digest, secrets, shown } = settings(table, &platform?, mode, basis)?;
     limits.rate = limits.rate.or(platform.facts().rate());
     // Sending live where "test" is asked for would cost money.
     if mode == Mode::Test
@@ -95,6 +95,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         credential,
         retry,
         digest,
+        shown,
     };
     Some((destination, fingerprint))
 }
@@ -197,9 +198,18 @@ fn retry(table: &Section<'_>) -> RetryPolicy {
     policy
 }
 
+/// What a destination has of its platform.
+struct Own {
+    settings: Settings,
+    basis: Basis,
+    digest: String,
+    secrets: Vec<Secret>,
+    shown: toml::Table,
+}
+
 /// The platform's own keys; the digest of what shapes a request: platform, its keys, mode and value basis, of secrets the
 /// references and not the values; and the secrets. The value basis is the platform's usual one where none is said.
-fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Option<Basis>) -> Option<(Settings, Basis, String, Vec<Secret>)> {
+fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Option<Basis>) -> Option<Own> {
     let (rest, common) = table.rest();
     let written_out = RefCell::new(BTreeSet::new());
     let secrets = RefCell::new(Vec::new());
@@ -216,10 +226,12 @@ fn settings(table: &Section<'_>, platform: &str, mode: Mode, basis: Option<Basis
     });
     let settings = settings.ok()?;
     let basis = basis.unwrap_or_else(|| settings.basis());
-    let mut shape = toml::Value::Table(rest);
-    hide(&mut shape, &written_out.borrow());
+    let written_out = written_out.into_inner();
+    let mut shown = rest;
+    shown.iter_mut().for_each(|(_, value)| hide(value, &written_out));
+    let shape = &shown;
     let text = serde_json::json!([platform, shape, format!("{mode:?}"), basis.without_tax, basis.without_shipping]).to_string();
-    Some((settings, basis, hex::encode(Sha256::digest(text)), secrets.take()))
+    Some(Own { settings, basis, digest: hex::encode(Sha256::digest(text)), secrets: secrets.into_inner(), shown })
 }
 
 /// Secrets written out in the file leave the digest.

@@ -105,12 +105,25 @@ async fn update(tx: &Transaction<'_>, sql: &str, params: &[Param<'_>]) -> Result
     Ok(rows[0].get(0))
 }
 
-/// Rows of `pending p` in a state, narrowed by $2 destination, $3 events, $4 order.
-const SELECTED: &str = "p.state = $1 and ($2::text is null or p.destination = $2) and ($3::bigint[] = '{}' or p.event = any($3))
-     and ($4::text is null or p.order_ref = $4)";
+/// Rows of `pending p` in a state, narrowed by a selection.
+pub(super) const SELECTED: &str = "p.state = $1 and ($2::text is null or p.destination = $2) and ($3::bigint[] = '{}' or p.event = any($3))
+     and ($4::text is null or p.order_ref = $4)
+     and ($5::text is null or (select e.kind from postback.event e where e.id = p.event) = $5)
+     and ($6::text is null or coalesce(p.reason, (select a.reason from postback.attempt a where a.destination = p.destination and a.event = p.event
+                                                   order by a.attempt desc limit 1), '') = $6)
+     and ($7::timestamptz is null or p.since <= $7)";
 
-fn selected<'a>(state: &'a &str, select: &'a Selection) -> [Param<'a>; 4] {
-    [(state, Type::TEXT), (&select.destination, Type::TEXT), (&select.events, Type::INT8_ARRAY), (&select.order, Type::TEXT)]
+/// Its parameters.
+pub(super) fn selected<'a>(state: &'a &str, select: &'a Selection) -> [Param<'a>; 7] {
+    [
+        (state, Type::TEXT),
+        (&select.destination, Type::TEXT),
+        (&select.events, Type::INT8_ARRAY),
+        (&select.order, Type::TEXT),
+        (&select.kind, Type::TEXT),
+        (&select.reason, Type::TEXT),
+        (&select.until, Type::TIMESTAMPTZ),
+    ]
 }
 
 /// What a person decides on keeps its place in the stream, so that a refund parked behind it stays behind it. It counts as

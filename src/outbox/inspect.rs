@@ -11,10 +11,12 @@ use super::DbError;
 
 mod lists;
 mod order;
+mod recent;
 mod server;
 
-pub use lists::{Attempt, Exception, Trouble, attempts, count, exceptions, since, trouble, troubles_open};
+pub use lists::{Attempt, Before, Exception, Trouble, attempts, count, exceptions, newest, reasons, since, trouble, troubles_open};
 pub use order::{Delivery, Event, Order, Sale, order, recent_events};
+pub use recent::{Fault, Mark, Receipt, Tally, faults, marks, marks_of, receipts, tallies};
 pub use server::{Finding, Server, doctor, missing_privileges, server};
 
 /// How far everything is.
@@ -80,7 +82,7 @@ pub struct Standing {
     pub dead: i64,
     /// For a person to resolve.
     pub unknown: i64,
-    /// In the last hour, of the last 50,000 entries of the stream.
+    /// In the last hour, by whole five minutes.
     pub delivered_hour: i64,
     /// The same.
     pub skipped_hour: i64,
@@ -135,7 +137,6 @@ fn present(row: &tokio_postgres::Row) -> Present {
     Present { instance: row.get(0), since: row.get(1), checked: row.get(2), reads: row.get(3), destinations: row.get(4) }
 }
 
-/// Attempts carry no index on their time: those of the last 50,000 entries of the stream are found by their events.
 const STANDINGS: &str = "
   select p.destination, p.seq, i.last_seq - p.seq + coalesce(w.open, 0), coalesce(w.retrying, 0), coalesce(w.held, 0), coalesce(w.parked, 0),
          coalesce(w.sending, 0), coalesce(w.accepted, 0), coalesce(w.dead, 0), coalesce(w.unknown, 0), coalesce(a.delivered, 0), coalesce(a.skipped, 0),
@@ -151,12 +152,9 @@ const STANDINGS: &str = "
              min(coalesce(l.at, o.since)) filter (where o.open) as oldest
         from (select x.*, x.state in ('retrying', 'held', 'parked', 'sending') as open from postback.pending x where x.destination = p.destination) o
         left join postback.log l on l.seq = o.seq) w on true
-    left join (
-      select t.destination, count(*) filter (where t.outcome in ('delivered', 'accepted')) as delivered, count(*) filter (where t.outcome = 'skipped') as skipped
-        from postback.attempt t
-       where t.event >= (select min(l.event) from postback.log l, postback.ingest j where l.seq > j.last_seq - 50000)
-         and t.at > clock_timestamp() - interval '1 hour'
-       group by t.destination) a on a.destination = p.destination
+    left join lateral (
+      select sum(t.count) filter (where t.outcome in ('delivered', 'accepted'))::bigint as delivered, sum(t.count) filter (where t.outcome = 'skipped')::bigint as skipped
+        from postback.tally t where t.destination = p.destination and t.at > clock_timestamp() - interval '1 hour') a on true
    order by p.destination";
 
 fn standing(row: &tokio_postgres::Row) -> Standing {

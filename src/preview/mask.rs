@@ -163,6 +163,3 @@ fn turned_text(text: &str, here: &dyn Fn(usize, usize) -> bool) -> String {
     let turned: String = text.chars().enumerate().map(turn).collect();
     if turned == text { format!("{text}x") } else { turned }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, types::Type};
 
-use super::super::{DbError, Param};
+use super::super::{
+    DbError,
+    command::{SELECTED, selected},
+};
 use crate::command::Selection;
 
 /// A row of `postback.pending`.
@@ -58,14 +61,6 @@ pub struct Trouble {
     pub message: Option<String>,
 }
 
-/// Rows of `pending p` in a state, narrowed by destination, events and order.
-const SELECTED: &str = "p.state = $1 and ($2::text is null or p.destination = $2) and ($3::bigint[] = '{}' or p.event = any($3))
-     and ($4::text is null or p.order_ref = $4)";
-
-fn selected<'a>(state: &'a &str, select: &'a Selection) -> [Param<'a>; 4] {
-    [(state, Type::TEXT), (&select.destination, Type::TEXT), (&select.events, Type::INT8_ARRAY), (&select.order, Type::TEXT)]
-}
-
 /// How many a selection names.
 pub async fn count(db: &Client, state: &str, select: &Selection) -> Result<i64, DbError> {
     let sql = format!("select count(*) from postback.pending p where {SELECTED}");
@@ -82,7 +77,11 @@ pub async fn exceptions(db: &Client, state: &str, select: &Selection, limit: i64
           where {SELECTED} order by p.since, p.event limit {limit}"
     );
     let rows = db.query_typed(&sql, &selected(&state, select)).await?;
-    let exception = |row: &tokio_postgres::Row| Exception {
+    Ok(rows.iter().map(exception).collect())
+}
+
+fn exception(row: &tokio_postgres::Row) -> Exception {
+    Exception {
         destination: row.get(0),
         event: row.get(1),
         kind: row.get(2),
@@ -91,8 +90,7 @@ pub async fn exceptions(db: &Client, state: &str, select: &Selection, limit: i64
         attempts: row.get(5),
         status: row.get(6),
         reason: row.get(7),
-    };
-    Ok(rows.iter().map(exception).collect())
+    }
 }
 
 /// Everything that was tried for an event, at one destination or at all.
@@ -142,4 +140,53 @@ pub async fn troubles_open(db: &Client) -> Result<Vec<i64>, DbError> {
 pub async fn since(db: &Client, time: Timestamp) -> Result<i64, DbError> {
     let sql = "select count(*) from postback.log where at >= $1 and cause is null";
     Ok(db.query_typed(sql, &[(&time, Type::TIMESTAMPTZ)]).await?[0].get(0))
+}
+
+/// Where a page of a list begins: behind this row of the page before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Its entry of the stream.
+    pub seq: i64,
+    /// Its destination.
+    pub destination: String,
+}
+
+/// The newest `limit` of a selection behind a row, each with its own place. Walks the key of `pending` backwards for each
+/// destination, so that no page costs more than the rows on it, unless a kind or a reason is rare.
+pub async fn newest(db: &Client, state: &str, select: &Selection, before: Option<&Before>, limit: i64) -> Result<Vec<(Exception, Before)>, DbError> {
+    let sql = format!(
+        "select p.destination, p.event, e.kind, p.order_ref, p.since, p.attempts, a.status, coalesce(p.reason, a.reason), p.seq
+           from postback.position d cross join lateral (
+             select * from postback.pending p
+              where p.destination = d.destination and {SELECTED}
+                and ($8::bigint is null or p.seq < $8 or p.seq = $8 and p.destination > $9)
+              order by p.seq desc limit {limit}) p
+           left join postback.event e on e.id = p.event
+           left join lateral (select status, reason from postback.attempt t where t.destination = p.destination and t.event = p.event
+                               order by t.attempt desc limit 1) a on true
+          where $2::text is null or d.destination = $2
+          order by p.seq desc, p.destination limit {limit}"
+    );
+    let (seq, destination) = (before.map(|before| before.seq), before.map(|before| before.destination.as_str()));
+    let mut params = selected(&state, select).to_vec();
+    params.extend([(&seq as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8), (&destination, Type::TEXT)]);
+    let rows = db.query_typed(&sql, &params).await?;
+    let placed = |row: &tokio_postgres::Row| (exception(row), Before { seq: row.get(8), destination: row.get(0) });
+    Ok(rows.iter().map(placed).collect())
+}
+
+/// Kinds and reasons among the newest 5,000 in a state, with how many of them there are, the most frequent first: what a list can
+/// be narrowed by.
+pub async fn reasons(db: &Client, state: &str, destination: Option<&str>) -> Result<Vec<(String, String, i64)>, DbError> {
+    let sql = "
+      select coalesce(e.kind, ''), coalesce(p.reason, a.reason, ''), count(*)
+        from (select x.* from postback.position d cross join lateral (
+                select * from postback.pending p where p.destination = d.destination and p.state = $1 order by p.seq desc limit 5000) x
+               where $2::text is null or d.destination = $2 limit 5000) p
+        left join postback.event e on e.id = p.event
+        left join lateral (select reason from postback.attempt t where t.destination = p.destination and t.event = p.event
+                            order by t.attempt desc limit 1) a on true
+       group by 1, 2 order by 3 desc, 2, 1 limit 200";
+    let rows = db.query_typed(sql, &[(&state, Type::TEXT), (&destination, Type::TEXT)]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
