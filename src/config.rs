@@ -13,6 +13,7 @@ use std::{
 
 use toml::de::DeTable;
 
+mod apple;
 mod destination;
 mod problem;
 mod secret;
@@ -47,6 +48,8 @@ pub struct Config {
     pub destinations: Vec<Arc<Destination>>,
     /// Default proxy and authorities; every destination has them already.
     pub http: Route,
+    /// Where Apple's postbacks come in; `None`: nowhere.
+    pub apple: Option<crate::inbox::Settings>,
     /// What is written to stderr.
     pub log: Log,
     /// Not wrong, but worth a word.
@@ -194,9 +197,10 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
+    let apple = apple::read(root.section("apple"), &destinations);
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
-    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new(), fingerprints })
+    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, apple, log, warnings: Vec::new(), fingerprints })
 }
 
 fn database(table: &Section<'_>) -> Option<Database> {
