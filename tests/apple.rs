@@ -1,6 +1,7 @@
 //! What Apple's devices send: kept once, forwarded once, and no way for a stranger into the shop's disk or into the outbox's way.
 //! `tests/apple/*.json` are the samples of Apple's documentation.
 
+mod command;
 mod listener;
 mod relay;
 mod store;
