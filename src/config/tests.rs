@@ -266,6 +266,17 @@ fn the_manual_of_apple_shows_its_defaults() {
 }
 
 #[test]
+fn the_documentation_of_apple_is_a_configuration() {
+    for document in [include_str!("../../docs/apple.md"), include_str!("../../README.md").split("### Apple's postbacks").nth(1).unwrap_or_default()] {
+        let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let text: String = blocks.take(2).take_while(|block| block.contains("apple")).collect();
+        let config = parse(&format!("{DATABASE}{text}")).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+        assert!(config.apple.is_some_and(|apple| apple.apps.len() == 1), "{text}");
+        assert!(config.destinations.iter().all(|to| to.apple && to.kinds.contains(&Kind::Install)));
+    }
+}
+
+#[test]
 fn messages_of_apple() {
     let problems = |keys: &str| {
         let text = format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\n{keys}\n");
