@@ -186,6 +186,38 @@ async fn slow_and_many_clients_have_an_end_and_the_outbox_goes_on() {
     }
 }
 
+/// Forged ones as fast as eight clients can, until the outbox has delivered what the shop said meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_forged_bodies_fills_no_disk_and_holds_nobody_up() {
+    let (database, receiver) = (database().await, Receiver::start());
+    let config = Config::new(&database).destination("d", &receiver, &[]).raw(&apple("keep_unverified = 5"));
+    let daemon = Daemon::start(config).await;
+    let port = port(&daemon).await;
+    let forged = String::from_utf8(sample(FINE)).expect("text").replace("com.example", "com.forged");
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let forged = forged.clone();
+        flood.spawn(async move {
+            loop {
+                let status = post(port, SKAN, forged.as_bytes()).await;
+                assert!([200, 429].contains(&status), "{status}");
+            }
+        });
+    }
+    let db = database.connect().await;
+    for n in 0..50 {
+        run(&db, &format!("select postback.purchase('{n}', 9, 'EUR', '{{}}')")).await;
+    }
+    receiver.wait_for(50).await;
+    // They go on until they are told to stop.
+    assert!(flood.try_join_next().is_none(), "{}", daemon.stderr());
+    flood.shutdown().await;
+    let rows = one::<i64>(&db, "select count(*) from postback.apple_postback").await;
+    // Two at the same time may both have been the fifth.
+    assert!((1..=6).contains(&rows), "{rows} are kept");
+    assert_eq!(one::<i64>(&db, "select count(*) from postback.trouble").await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_take_the_others_place() {
     let database = database().await;
