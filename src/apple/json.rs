@@ -308,7 +308,8 @@ mod tests {
                 prop_assert_eq!(members.len(), theirs.as_object().expect("an object").len());
                 for (key, value) in members {
                     match value {
-                        Json::Number(number) => prop_assert_eq!(theirs[&key].to_string(), number),
+                        // It writes exponents its own way.
+                        Json::Number(number) => prop_assert_eq!(theirs[&key].to_string().replace("e+", "e"), number.replace("e+", "e")),
                         Json::Text(text) => prop_assert_eq!(theirs[&key].as_str(), Some(text.as_str())),
                         Json::Bool(value) => prop_assert_eq!(theirs[&key].as_bool(), Some(value)),
                         _ => {}
