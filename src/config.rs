@@ -14,6 +14,7 @@ use std::{
 
 use toml::de::DeTable;
 
+mod apple;
 mod destination;
 mod problem;
 mod secret;
@@ -54,6 +55,8 @@ pub struct Config {
     pub http: Route,
     /// The page, metrics and health; `None`: nothing is listened for.
     pub web: Option<Web>,
+    /// Where Apple's postbacks come in; `None`: nowhere.
+    pub apple: Option<crate::inbox::Settings>,
     /// What is written to stderr.
     pub log: Log,
     /// Not wrong, but worth a word.
@@ -211,9 +214,21 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
+    let apple = apple::read(root.section("apple"), &destinations);
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
-    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, web, log, warnings: Vec::new(), fingerprints })
+    Some(Config {
+        file: file.to_owned(),
+        database: database?,
+        daemon,
+        destinations,
+        http: route,
+        web,
+        apple,
+        log,
+        warnings: Vec::new(),
+        fingerprints,
+    })
 }
 
 fn database(table: &Section<'_>) -> Option<Database> {

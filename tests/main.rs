@@ -30,6 +30,7 @@ mod shop_beside;
 mod sql_api;
 
 mod adapters;
+mod apple;
 mod golden;
 mod in_doubt;
 mod injection;

@@ -1,4 +1,5 @@
-//! The destinations' tasks: begun, reloaded, drained.
+//! What serves as long as the process does, whoever owns the database: the destinations' tasks, begun, reloaded, drained; and the listener
+//! for Apple's postbacks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use crate::{
     config::Config,
     destination::Destination,
     http,
+    inbox::Inbox,
     limit::Limits,
     sender::{Control, Sender},
     session::Session,
@@ -29,6 +31,7 @@ pub(super) struct Fleet {
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
     reloads: Reloads,
+    inbox: Inbox,
 }
 
 struct Running {
@@ -65,6 +68,7 @@ impl Fleet {
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
+            inbox: Inbox::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Fleet {
             let fingerprint = config.fingerprint(&to.name).to_owned();
             self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
         }
+        self.inbox.apply(config.apple.as_ref(), &config.database).await;
         Ok(())
     }
 
@@ -133,5 +138,6 @@ impl Fleet {
             running.stop.cancel();
             let _ = running.task.await;
         }
+        self.inbox.stop().await;
     }
 }
