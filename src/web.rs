@@ -1,23 +1,28 @@
 //! `[web] listen`: health, metrics and the page. It reads what the daemon wrote and, like every command, changes nothing but by
 //! `postback.command`. It has connections of its own, so that a page that takes long takes nothing from deliveries.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Extension, Router, routing::get};
 use deadpool_postgres::Pool;
+use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     outbox::connect::{self, ConnectError},
-    serve::{self, Limits},
+    serve::{self, Full, Limits},
 };
 
 /// Connections to the database, for everybody who looks.
 const POOL: usize = 3;
 
-const LIMITS: Limits = Limits { connections: 128, head: Duration::from_secs(10), grace: Duration::from_secs(2) };
+const LIMITS: Limits = Limits { connections: 128, full: Full::Waits, head: Duration::from_secs(10), grace: Duration::from_secs(2) };
+
+/// Whose request this is: an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -40,7 +45,8 @@ impl Web {
     /// Serves until told to stop.
     pub async fn serve(self, listener: TcpListener) {
         let stop = self.stop.clone();
-        serve::serve(listener, routes(self), LIMITS, stop).await;
+        let routes = routes(self);
+        serve::serve(listener, LIMITS, stop, |peer| TowerToHyperService::new(routes.clone().layer(Extension(Peer(peer))))).await;
     }
 }
 

@@ -1,9 +1,12 @@
-//! HTTP/1.1 for two paths, with a bound on everything.
-//!
-//! By hyper, which is in the tree anyway; there is nothing to route. Heads and bodies have a time in which they must be whole, connections
-//! a number, and whoever comes in vain hears it at once.
+//! Two paths, with a bound on everything: heads and bodies have a time in which they must be whole, connections a number, and whoever
+//! comes in vain hears it at once.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -11,14 +14,9 @@ use hyper::{
     Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{CONNECTION, HeaderValue},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,6 +29,7 @@ use crate::{
         count::{self, Label},
     },
     outbox::connect::Database,
+    serve::{self, Full, Limits},
 };
 
 /// For a whole head, also the next one of a connection that is kept.
@@ -43,6 +42,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 const COUNTS: Duration = Duration::from_secs(2);
 /// After being told to stop: for what is being answered.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Nobody knows yet which path would be asked for: 500 is what brings both kinds of postbacks back.
+const FULL: Full = Full::Told(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 
 /// Listens until it is told to stop.
 pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database, stop: &CancellationToken) {
@@ -57,7 +58,14 @@ pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database,
     let Some(listener) = bind(listen, stop).await else { return };
     let listen = listener.local_addr().unwrap_or(listen);
     tracing::info!(%listen, "taking postbacks of Apple's");
-    let room = Arc::new(Semaphore::new(connections));
+    let limits = Limits { connections, full: FULL, head: HEAD, grace: DRAIN };
+    let answering = |peer: SocketAddr| {
+        let (rules, desk) = (rules.clone(), Arc::clone(&desk));
+        service_fn(move |request| {
+            let (rules, desk) = (Arc::clone(&rules.borrow()), Arc::clone(&desk));
+            async move { Ok::<_, Infallible>(answer(request, peer.ip(), &rules, &desk).await) }
+        })
+    };
     let tidy = async {
         loop {
             tokio::time::sleep(COUNTS).await;
@@ -67,19 +75,14 @@ pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database,
         }
     };
     tokio::select! {
-        () = stop.cancelled() => {}
-        () = accept(&listener, &room, &rules, &desk, stop) => {}
+        () = serve::serve(listener, limits, stop.clone(), answering) => {}
         () = tidy => {}
     }
-    drop(listener);
-    // Whoever has a place gives it back when it is done.
-    let all = u32::try_from(connections).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(DRAIN, room.acquire_many(all)).await;
     desk.write_counts().await;
 }
 
 /// The port; the outbox side does not wait for it.
-async fn bind(listen: std::net::SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
+async fn bind(listen: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
     let mut told = false;
     loop {
         match TcpListener::bind(listen).await {
@@ -94,55 +97,6 @@ async fn bind(listen: std::net::SocketAddr, stop: &CancellationToken) -> Option<
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
-}
-
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, rules: &watch::Receiver<Arc<Rules>>, desk: &Arc<Desk>, stop: &CancellationToken) {
-    loop {
-        let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, mostly: others end meanwhile.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        match Arc::clone(room).try_acquire_owned() {
-            Ok(place) => {
-                let (rules, desk, stop) = (rules.clone(), Arc::clone(desk), stop.clone());
-                tokio::spawn(connection(stream, peer.ip(), place, rules, desk, stop));
-            }
-            Err(_) => refuse(&stream),
-        }
-    }
-}
-
-/// Nobody knows yet which path would be asked for: 500 is what brings both kinds of postbacks back.
-fn refuse(stream: &TcpStream) {
-    let _ = stream.try_write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    place: OwnedSemaphorePermit,
-    rules: watch::Receiver<Arc<Rules>>,
-    desk: Arc<Desk>,
-    stop: CancellationToken,
-) {
-    let answering = service_fn(|request| {
-        let (rules, desk) = (Arc::clone(&rules.borrow()), Arc::clone(&desk));
-        async move { Ok::<_, Infallible>(answer(request, peer, &rules, &desk).await) }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(64).max_buf_size(BODY_MAX).half_close(false);
-    let serving = http.serve_connection(TokioIo::new(stream), answering);
-    tokio::pin!(serving);
-    // An error is a client that went away or sent no HTTP.
-    tokio::select! {
-        _ = &mut serving => {}
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(DRAIN, serving).await;
-        }
-    }
-    drop(place);
 }
 
 async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Rules, desk: &Desk) -> Response<Empty<Bytes>> {
