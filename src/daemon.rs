@@ -224,7 +224,8 @@ async fn hold(
     }
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
-    let retention = config.daemon.retention;
+    // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
+    let (retention, is_session) = (config.daemon.retention, config.database.direct.is_none());
     let reads = async {
         let reading = match reading {
             Some(reading) => reading,
@@ -245,7 +246,7 @@ async fn hold(
         }
         tokio::select! {
             biased;
-            read = ingest::run(session, epoch, &mut db, pace, &woken, || reloads.all(), &stop) => read,
+            read = ingest::run(session, epoch, (&mut db, is_session), pace, &woken, || reloads.all(), &stop) => read,
             lost = maintain::run(session, epoch, retention) => Err(lost),
         }
     };

@@ -13,6 +13,7 @@ use crate::{
     outbox::{
         DbError, command,
         ingest::{Page, Reader, know},
+        statement::{Kept, Way},
         stream,
     },
     session::Session,
@@ -34,11 +35,11 @@ const SMALL: usize = 64;
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
 
-/// Reads until the session is lost or a stop is asked for.
+/// Reads until the session is lost or a stop is asked for. The connection is a session unless a pool may stand between.
 pub async fn run(
     session: &Session,
     epoch: i64,
-    db: &mut Client,
+    (db, is_session): (&mut Client, bool),
     pace: Pace,
     woken: &Notify,
     on_command: impl Fn(),
@@ -46,14 +47,17 @@ pub async fn run(
 ) -> Result<(), DbError> {
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
+    let kept = Kept::default();
+    // What a pool would lend to others next is not left there.
+    let kept = is_session.then_some(&kept);
     let mut commands_at = Instant::now();
     let mut look_at = Instant::now();
     loop {
-        let page = reader.read(db).await?;
+        let page = reader.read(Way::new(db, kept)).await?;
         let (now, mut more) = (Instant::now(), false);
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
-                take_in(session, &mut reader, db, &page).await?;
+                take_in(session, &mut reader, Way::new(db, kept), &page).await?;
                 session.grew(reader.last_seq);
                 active = now;
                 more = page.more;
@@ -61,7 +65,7 @@ pub async fn run(
                     session.handed.taken(reader.last_seq).await;
                 }
             }
-            Some(page) => reader.commit(db, &page, &Changes::default()).await?,
+            Some(page) => reader.commit(Way::new(db, kept), &page, &Changes::default()).await?,
             None => {}
         }
         if now >= commands_at {
@@ -96,13 +100,13 @@ fn next_look(planned: Instant, wait: Duration, now: Instant) -> Instant {
 }
 
 /// One page into ledger and stream, and to the destinations where it may be sent at once.
-async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
+async fn take_in(session: &Session, reader: &mut Reader, way: Way<'_>, page: &Page) -> Result<(), DbError> {
     let before = reader.last_seq;
     // Whoever comes to it much later has to read it anyway: then what the ledger needs is enough.
     let hand_on = session.settling.settle().is_zero() && (page.events.len() <= SMALL || session.handed.is_followed(before));
     let decoded: Vec<Decoded> = page.events.iter().map(|raw| stream::decoded(raw, hand_on)).collect();
     let mut ledger = Ledger::at(before + 1);
-    ledger.know(know(db, decoded.iter().filter_map(|event| event.as_deref().ok())).await?);
+    ledger.know(know(way, decoded.iter().filter_map(|event| event.as_deref().ok())).await?);
     for (raw, event) in page.events.iter().zip(&decoded) {
         match event {
             Ok(event) => ledger.fold(event),
@@ -112,7 +116,7 @@ async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Pag
     let facts = hand_on.then(|| ledger.facts());
     let changes = ledger.into_changes();
     session.handed.writing();
-    reader.commit(db, page, &changes).await?;
+    reader.commit(way, page, &changes).await?;
     session.handed.written();
     if let Some(facts) = facts {
         session.handed.put(before, &changes.entries, &page.events, &decoded, facts);

@@ -6,7 +6,7 @@ pub mod listen;
 pub mod pooler;
 pub mod reconnect;
 pub mod schema;
-mod statement;
+pub mod statement;
 mod tls;
 
 pub mod window;
@@ -34,8 +34,9 @@ pub mod apple;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use statement::Way;
 use tokio_postgres::{
-    Client, Row,
+    Row,
     error::Severity,
     types::{ToSql, Type},
 };
@@ -154,7 +155,7 @@ impl RawEvent {
 }
 
 /// A parameter with its type. Statements are sent unnamed with their types, in one round trip, because named ones do not pass
-/// a transaction pooler.
+/// a transaction pooler; the reader's, where nothing stands between, are prepared once: see `statement`.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// First words of a transaction that takes more than one round trip. It neither waits nor stays open for ever, whatever
@@ -194,9 +195,11 @@ fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Resul
 }
 
 /// One round trip: the pin, the statement, the end of the transaction.
-async fn pinned(db: &Client, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+async fn pinned<'a>(way: impl Into<Way<'a>>, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    let way = way.into();
     within(ANSWER, async {
-        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
+        let (db, ready) = (way.db(), way.ready(sql, params).await?);
+        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), ready.query(params), db.batch_execute("commit"));
         begun?;
         let rows = rows?;
         ended.map(|()| rows)
