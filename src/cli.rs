@@ -36,6 +36,7 @@ mod fake;
 mod pause;
 mod rebase;
 mod replay;
+mod shadow;
 mod trouble;
 mod unknown;
 
@@ -110,6 +111,8 @@ pub enum Command {
     Resume(pause::Args),
     /// Judge and, where the platform dedupes, send again what was read since a time
     Replay(replay::Args),
+    /// A changed configuration over past events: which requests would differ, and in what; nothing is sent
+    Shadow(shadow::Args),
     /// The shop's database has moved to another cluster: make it the daemon's home
     Rebase(rebase::Args),
     /// Give a copy (or a database without one) a name of its own
@@ -144,6 +147,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Pause(args) => pause::pause(common, args).await,
             Command::Resume(args) => pause::resume(common, args).await,
             Command::Replay(args) => replay::replay(common, args).await,
+            Command::Shadow(args) => shadow::shadow(common, args).await,
             Command::Rebase(args) => rebase::rebase(common, args).await,
             Command::Adopt(args) => adopt::adopt(common, args).await,
             Command::Apple(args) => apple::apple(common, args).await,

@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `serve` `clock` `process` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `web` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` `shadow` | `outbox` `http` `serve` `clock` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -70,10 +70,12 @@ pub mod breaker;
 pub mod limit;
 pub mod retry;
 pub mod retry_after;
+pub mod shadow;
 
 pub mod clock;
 pub mod http;
 pub mod process;
+pub mod progress;
 pub mod serve;
 
 pub mod outbox;

@@ -26,6 +26,7 @@ mod wake;
 // Inside the shop's database.
 mod attach;
 mod schema;
+mod shadow;
 mod shop_beside;
 mod sql_api;
 

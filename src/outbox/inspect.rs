@@ -13,7 +13,7 @@ mod lists;
 mod order;
 mod server;
 
-pub use lists::{Attempt, Exception, Trouble, attempts, count, exceptions, since, trouble, troubles_open};
+pub use lists::{Attempt, Exception, Trouble, attempts, count, exceptions, read_before, since, trouble, troubles_open};
 pub use order::{Delivery, Event, Order, Sale, order, recent_events};
 pub use server::{Finding, Server, doctor, missing_privileges, server};
 
