@@ -22,5 +22,9 @@ log as (delete from postback.log l using gone where l.seq = gone.seq),
 attempt as (delete from postback.attempt a using gone where a.event = gone.event and not gone.again),
 receipt as (
   delete from postback.receipt r using gone, postback.position p where r.destination = p.destination and r.event = gone.event and not gone.again),
+late as (delete from postback.late t using gone where t.event = gone.event and not gone.again),
+mention as (
+  delete from postback.mention m using gone, postback.event e
+   where e.id = gone.event and not gone.again and m.ref = e.ref and m.event = e.id),
 event as (delete from postback.event e using gone where e.id = gone.event and not gone.again)
 select (select count(*) from old), (select max(seq) from looked)

@@ -135,6 +135,12 @@ table ingest with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/ow
   ingest_only_row_check CHECK (only_row)
   ingest_pkey PRIMARY KEY (only_row)
 
+table late  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  event bigint not null
+  occurred_at timestamp with time zone not null
+  late_pkey PRIMARY KEY (event)
+  CREATE INDEX late_occurred_at_idx ON late USING btree (occurred_at)
+
 table log with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   seq bigint not null
   event bigint not null
@@ -143,6 +149,11 @@ table log with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=ar
   at timestamp with time zone not null
   log_pkey PRIMARY KEY (seq)
   CREATE INDEX log_event_idx ON log USING btree (event)
+
+table mention  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  ref text not null
+  event bigint not null
+  mention_pkey PRIMARY KEY (ref, event)
 
 table migration  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   version integer not null
@@ -187,6 +198,11 @@ table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/
   deadline_ms integer
   lost_event bigint not null default 0
   lost_at timestamp with time zone
+
+table reached  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  what text not null
+  seq bigint not null default 0
+  reached_pkey PRIMARY KEY (what)
 
 table receipt  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   destination text not null
@@ -296,6 +312,9 @@ function detach(name text) returns boolean
 function detach_all() returns integer
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function digits(currency text) returns integer
+  sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function doctor() returns TABLE(severity text, what text, hint text)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
@@ -307,6 +326,9 @@ function enrich(order_ref text, who jsonb) returns bigint
 
 function event_id(kind text, ref text, refund_ref text DEFAULT NULL::text, generation integer DEFAULT 1) returns text
   sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
+function happened(since timestamp with time zone, until timestamp with time zone, kinds text[]) returns TABLE(event bigint, seq bigint, kind text, ref text, occurred_at timestamp with time zone)
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function heal() returns TABLE(name text, said bigint, failed bigint)
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
@@ -341,6 +363,9 @@ function note(what text, sqlstate text, message text) returns void
 function notify() returns trigger
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function of_order(reference text) returns TABLE(event bigint)
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function off() returns integer
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -365,6 +390,9 @@ function rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean)
 function refund(order_ref text, refund_ref text, amount numeric, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
+function remaining(said numeric, sale numeric, refunded numeric, digits integer) returns numeric
+  sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function renamed(kept jsonb, map jsonb) returns jsonb
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -377,8 +405,14 @@ function say(kind text, ref text, refund_ref text, amount numeric, currency text
 function say_again(trouble bigint, map jsonb, OUT said boolean, OUT answer text, OUT passing boolean) returns record
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function seq_at(since timestamp with time zone) returns bigint
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_sort=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function settle_ownership() returns void
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function standing(destination text, event bigint, seq bigint, started bigint, passed bigint) returns TABLE(state text, reason text)
+  sql stable  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function statements(body text) returns text
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -406,6 +440,9 @@ function trimmed(body text) returns text
 
 function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said boolean, OUT answer text) returns record
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function unread(at_most integer) returns TABLE(event bigint, kind text, ref text, occurred_at timestamp with time zone)
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

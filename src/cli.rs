@@ -26,6 +26,7 @@ mod schema;
 
 mod doctor;
 mod order;
+mod report;
 mod status;
 
 mod action;
@@ -99,6 +100,8 @@ pub enum Command {
     Status,
     /// What each platform got of an order, when, what it answered, or why not
     Order(order::Args),
+    /// Orders, refunds and money by day and destination, against the shop's books
+    Report(report::Args),
     /// What triggers could not say, and saying it again
     Trouble(trouble::Args),
     /// Deliveries that were given up
@@ -141,6 +144,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Preview(args) => preview::preview(common, args).await,
             Command::Status => status::status(common).await,
             Command::Order(args) => order::order(common, args).await,
+            Command::Report(args) => report::report(common, args).await,
             Command::Trouble(args) => trouble::trouble(common, args).await,
             Command::Dead(args) => dead::dead(common, args).await,
             Command::Unknown(args) => unknown::unknown(common, args).await,

@@ -29,6 +29,7 @@ pub use crate::outbox::connect::Database;
 use crate::{
     clock::Fence,
     destination::{Destination, Route},
+    outbox::inspect::report::Terms,
     secret::Secret,
     words::duration,
 };
@@ -59,6 +60,8 @@ pub struct Config {
     pub apple: Option<crate::inbox::Settings>,
     /// What is written to stderr.
     pub log: Log,
+    /// How days are counted.
+    pub report: Report,
     /// Not wrong, but worth a word.
     pub warnings: Vec<String>,
     fingerprints: HashMap<Arc<str>, String>,
@@ -122,6 +125,19 @@ pub struct Log {
     pub format: Option<Format>,
 }
 
+/// `[report]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// IANA name of the zone in which days begin at midnight.
+    pub zone: String,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { zone: "UTC".to_owned() }
+    }
+}
+
 /// `format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -155,6 +171,17 @@ impl Config {
     /// Changes when anything of a destination does, secrets and certificates included. Only to be compared, never shown.
     pub fn fingerprint(&self, destination: &str) -> &str {
         self.fingerprints.get(destination).map_or("", String::as_str)
+    }
+
+    /// How each destination is told money, for a report.
+    pub fn terms(&self) -> Vec<Terms> {
+        let terms = self.destinations.iter().map(|to| Terms {
+            destination: to.name.to_string(),
+            refunds: to.platform.facts().refund,
+            without_tax: to.basis.without_tax,
+            without_shipping: to.basis.without_shipping,
+        });
+        terms.collect()
     }
 
     fn read(
@@ -202,6 +229,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     http.finish();
     let web = web(root.section("web"));
     let log = log(root.section("log"));
+    let report = report(root.section("report"));
     let tables = root.section("destination").sections();
     let read = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon));
     let (destinations, fingerprints): (Vec<Destination>, Vec<String>) = read.unzip();
@@ -226,6 +254,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
         web,
         apple,
         log,
+        report,
         warnings: Vec::new(),
         fingerprints,
     })
@@ -313,4 +342,13 @@ fn log(table: Section<'_>) -> Log {
     let format = table.choice("format", &[("text", Format::Text), ("json", Format::Json), ("journal", Format::Journal)]);
     table.finish();
     Log { level, format }
+}
+
+fn report(table: Section<'_>) -> Report {
+    let report = table.text("zone").map_or_else(Report::default, |zone| Report { zone });
+    if jiff::tz::TimeZone::get(&report.zone).is_err() {
+        table.problem("zone", format!("{:?} is no time zone; write one like \"Europe/Berlin\" or \"UTC\"", report.zone));
+    }
+    table.finish();
+    report
 }

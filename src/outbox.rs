@@ -23,6 +23,7 @@ pub mod position;
 pub mod command;
 pub mod heal;
 pub mod identity;
+pub mod lookup;
 pub mod maintain;
 pub mod owner;
 pub mod rebase;

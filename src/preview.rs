@@ -38,7 +38,9 @@ pub struct Previewed {
 
 /// Events of an order, oldest first.
 pub async fn events_of(db: &Client, reference: &str) -> Result<Vec<i64>, DbError> {
-    let rows = db.query_typed("select id from postback.event where ref = $1 order by id", &[(&reference, Type::TEXT)]).await?;
+    let rows = db
+        .query_typed("select e.id from postback.of_order($1) o join postback.event e on e.id = o.event order by e.id", &[(&reference, Type::TEXT)])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -13,6 +13,7 @@ mod heal;
 mod isolation;
 mod pooler;
 mod reconnect;
+mod report;
 mod roles;
 mod said;
 mod secrets;

@@ -11,6 +11,7 @@ use super::DbError;
 
 mod lists;
 mod order;
+pub mod report;
 mod server;
 
 pub use lists::{Attempt, Exception, Trouble, attempts, count, exceptions, read_before, since, trouble, troubles_open};
