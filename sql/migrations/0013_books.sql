@@ -86,7 +86,7 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select e.id, e.kind, e.ref, e.occurred_at
     from postback.ingest i, postback.event e
-   where (i.snap is null or e.txid >= pg_snapshot_xmin(i.snap::pg_snapshot) and not pg_visible_in_snapshot(e.txid, i.snap::pg_snapshot))
+   where e.txid >= coalesce(pg_snapshot_xmin(i.snap::pg_snapshot), '0') and (i.snap is null or not pg_visible_in_snapshot(e.txid, i.snap::pg_snapshot))
      and not (i.win is not null and e.id <= i.page_id and pg_visible_in_snapshot(e.txid, i.win::pg_snapshot))
    limit at_most
 $$;
