@@ -51,6 +51,7 @@ pub async fn run(
     loop {
         let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
+        session.metrics.looked(jiff::Timestamp::now());
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
                 take_in(session, &mut reader, db, &page).await?;
@@ -114,6 +115,7 @@ async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Pag
     session.handed.writing();
     reader.commit(db, page, &changes).await?;
     session.handed.written();
+    page.events.iter().for_each(|event| session.metrics.read(&event.kind));
     if let Some(facts) = facts {
         session.handed.put(before, &changes.entries, &page.events, &decoded, facts);
     }

@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `metrics` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -51,6 +51,7 @@ pub mod command;
 pub mod delivery;
 pub mod grant;
 pub mod marks;
+pub mod metrics;
 pub mod outcome;
 pub mod request;
 
