@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `metrics` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `metrics` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` `alert` `ready` | `outbox` `http` `serve` `hook` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -73,6 +73,7 @@ pub mod retry_after;
 pub mod clock;
 pub mod http;
 pub mod process;
+pub mod serve;
 
 pub mod outbox;
 
@@ -88,5 +89,6 @@ pub mod preview;
 pub mod sender;
 pub mod session;
 pub mod settle;
+pub mod web;
 
 pub mod telemetry;

@@ -17,6 +17,7 @@ mod roles;
 mod said;
 mod secrets;
 mod sending;
+mod serve;
 mod server_crash;
 mod takeover;
 mod visibility;

@@ -1,8 +1,10 @@
 //! `postbackd run`: configuration, telemetry, runtime, signals, daemon.
 
+use std::sync::Arc;
+
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +12,8 @@ use super::{Common, Exit, Failure};
 use crate::{
     config::{Config, SecretMode},
     daemon::{self, Signals},
-    telemetry,
+    serve, telemetry,
+    web::Web,
 };
 
 pub(super) const TEACH: &str = "\
@@ -42,7 +45,14 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     // One place: whoever asks twice before the first was taken gets the newer file anyway.
     let (reload, reloads) = mpsc::channel(1);
-    let again = Again { common: common.clone(), log: config.log.clone() };
+    let (known, in_force) = watch::channel(Arc::new(config.clone()));
+    if let Some(web) = &config.web {
+        let listener = serve::bind("web", web.listen).await.map_err(|error| Failure::new(Exit::Failed, error))?;
+        let address = listener.local_addr().unwrap_or(web.listen);
+        tracing::info!(%address, "listening for the page, metrics and health");
+        tokio::spawn(Web::new(in_force, stop.clone())?.serve(listener));
+    }
+    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known };
     tokio::spawn(listen(heard, stop.clone(), again, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
     // On the heap: it holds the whole daemon.
@@ -55,6 +65,8 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
 struct Again {
     common: Common,
     log: crate::config::Log,
+    web: Option<crate::config::Web>,
+    known: watch::Sender<Arc<Config>>,
 }
 
 impl Again {
@@ -66,6 +78,10 @@ impl Again {
                 if config.log != self.log {
                     tracing::warn!("[log] has changed; that takes a restart");
                 }
+                if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
+                    tracing::warn!("[web] listen has changed; that takes a restart");
+                }
+                self.known.send_replace(Arc::new(config.clone()));
                 Some(config)
             }
             Err(problems) => {

@@ -15,6 +15,7 @@ const EXAMPLE: &str = include_str!("../../examples/postbackd.toml");
 fn env(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("canary-secret".into()),
+        "WEB_TOKEN" => Some("0123456789abcdef".into()),
         "TRACKER_PROXY" => Some("http://p:1".into()),
         _ => None,
     }
@@ -189,7 +190,7 @@ fn a_destination_as_it_is_meant() {
     assert_eq!(found.kinds.iter().copied().collect::<Vec<_>>(), [Kind::Lead]);
     assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
     assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
-    assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
+    assert_eq!(found.route.proxy.as_ref().map(Secret::reveal), Some("http://p:1"));
 }
 
 /// A platform's example: as it stands, with its defaults written out (they change nothing), and with every example in force.
@@ -320,3 +321,21 @@ fn a_secret_that_everybody_can_read_is_worth_a_word() {
 
 /// Any self-signed certificate: only that it can be read matters.
 const AUTHORITY: &str = include_str!("testdata/authority.pem");
+
+#[test]
+fn what_listens_beyond_this_machine_needs_a_token() {
+    let web = |keys: &str| parse(&format!("{DATABASE}[web]\n{keys}\n")).map(|config| config.web).map_err(|problems| problems.to_string());
+    assert!(web("listen = \"127.0.0.1:9187\"").is_ok_and(|web| web.is_some_and(|web| web.token.is_none())));
+    assert!(web("listen = \"0.0.0.0:9187\"\ntoken = \"0123456789abcdef\"").is_ok());
+    for (keys, key, part) in [
+        ("listen = \"0.0.0.0:9187\"", "web.listen", "give it a token"),
+        ("listen = \"[::]:9187\"", "web.listen", "give it a token"),
+        ("listen = \"localhost:9187\"", "web.listen", "is no address and port"),
+        ("listen = \"127.0.0.1:9187\"\ntoken = \"short\"", "web.token", "shorter than 16"),
+        ("token = \"0123456789abcdef\"", "web.token", "nothing is listened for"),
+        ("listen = \"127.0.0.1:9187\"\ntokn = \"x\"", "web.tokn", "token"),
+    ] {
+        let text = web(keys).expect_err(keys);
+        assert!(text.contains(key) && text.contains(part), "{keys}: {text}");
+    }
+}
