@@ -25,6 +25,7 @@ mod preview;
 mod schema;
 
 mod doctor;
+mod health;
 mod order;
 mod report;
 mod status;
@@ -98,6 +99,9 @@ pub enum Command {
     /// How far everything is, per destination
     #[command(after_help = status::TEACH)]
     Status,
+    /// Whether deliveries move, by the daemon of this machine; for containers and scripts
+    #[command(after_help = health::TEACH)]
+    Health,
     /// What each platform got of an order, when, what it answered, or why not
     Order(order::Args),
     /// Orders, refunds and money by day and destination, against the shop's books
@@ -143,6 +147,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Schema(args) => schema::schema(common, args).await,
             Command::Preview(args) => preview::preview(common, args).await,
             Command::Status => status::status(common).await,
+            Command::Health => health::health(common).await,
             Command::Order(args) => order::order(common, args).await,
             Command::Report(args) => report::report(common, args).await,
             Command::Trouble(args) => trouble::trouble(common, args).await,

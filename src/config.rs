@@ -114,7 +114,12 @@ pub struct Web {
     pub listen: SocketAddr,
     /// What a person or a scraper has to know; `None` only on loopback.
     pub token: Option<Secret>,
+    /// `/ready` says no when an event is late that long.
+    pub overdue: Duration,
 }
+
+/// `[web] overdue` unless it is set.
+pub const OVERDUE: Duration = Duration::from_secs(15 * 60);
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,8 +335,9 @@ fn web(table: Section<'_>) -> Option<Web> {
     if listen.is_none() && table.has("token") {
         table.problem("token", "nothing is listened for: add listen = \"127.0.0.1:9187\"");
     }
+    let overdue = table.duration("overdue", OVERDUE, Duration::from_secs(1)..=Duration::from_secs(30 * 86_400));
     table.finish();
-    address.map(|listen| Web { listen, token })
+    address.map(|listen| Web { listen, token, overdue })
 }
 
 fn log(table: Section<'_>) -> Log {

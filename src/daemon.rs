@@ -22,6 +22,7 @@ use crate::{
     follow,
     http::HttpError,
     ingest::{self, Pace},
+    metrics::Metrics,
     outbox::{
         DbError, connect,
         connect::ConnectError,
@@ -72,17 +73,18 @@ const PROVE_EVERY: Duration = Duration::from_secs(1);
 const WORKED: Duration = Duration::from_secs(5);
 
 /// Runs until it is told to stop and has drained.
-pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> {
+pub async fn run(mut config: Config, mut signals: Signals, metrics: Arc<Metrics>) -> Result<(), Error> {
     let sessions = watch::Sender::new(None);
-    let mut fleet = Fleet::new(&sessions, &signals.stop);
+    let mut fleet = Fleet::new(&sessions, &signals.stop, &metrics);
     let mut waits = reconnect::Waits::new();
     let mut standby = false;
     while !signals.stop.is_cancelled() {
         fleet.apply(&config).await?;
         let began = Instant::now();
         // On the heap: it holds both loops.
-        let ended = Box::pin(serve(&mut config, &mut signals, &sessions, &mut fleet)).await;
+        let ended = Box::pin(serve(&mut config, &mut signals, &sessions, &mut fleet, &metrics)).await;
         sessions.send_replace(None);
+        metrics.no_owner();
         // Only what has worked for a while is worth a quick retry; what fails at once would fail at once again.
         if began.elapsed() > WORKED {
             waits.reset();
@@ -140,7 +142,13 @@ impl From<SessionError> for Ended {
 }
 
 /// One session, from waiting for the locks to losing or releasing them.
-async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
+async fn serve(
+    config: &mut Config,
+    signals: &mut Signals,
+    sessions: &watch::Sender<Option<Arc<Session>>>,
+    fleet: &mut Fleet,
+    metrics: &Arc<Metrics>,
+) -> Result<(), Ended> {
     let (lock, closed) = pooler::session(&config.database, "owner").await?;
     schema::require(&lock).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
@@ -158,7 +166,7 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     let (db, _) = connect::connect(&config.database, "ingest").await?;
     // Again, because waiting for the locks may have taken days, and this is where reading and sending begin.
     at_home(&db, config).await?;
-    let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
+    let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq, Arc::clone(metrics));
     sessions.send_replace(Some(Arc::clone(&session)));
     let cut = closed.abort_handle();
     let ended = hold(config, signals, &session, fleet, closed, (reading, db)).await;
@@ -220,7 +228,9 @@ async fn hold(
     let mut helpers = JoinSet::new();
     let listening = config.daemon.wake == Wake::Listen;
     if listening {
-        helpers.spawn(listen::run(config.database.clone(), Arc::clone(&woken), session.lost.clone()));
+        helpers.spawn(listen::run(config.database.clone(), Arc::clone(&woken), session.lost.clone(), Arc::clone(&session.metrics)));
+    } else {
+        session.metrics.listens_not();
     }
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
@@ -239,6 +249,7 @@ async fn hold(
             },
         };
         let Reading { epoch, last_seq } = reading;
+        session.metrics.owner(epoch);
         tracing::info!(epoch, last_seq, "owner of the outbox");
         // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
         if let Err(error) = schema::wake(&db, listening).await {

@@ -18,6 +18,17 @@ pub enum Mode {
     Shadow,
 }
 
+impl Mode {
+    /// As it stands in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// Where a new destination begins in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Start {

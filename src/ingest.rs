@@ -55,6 +55,7 @@ pub async fn run(
     loop {
         let page = reader.read(Way::new(db, kept)).await?;
         let (now, mut more) = (Instant::now(), false);
+        session.metrics.looked(jiff::Timestamp::now());
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
                 take_in(session, &mut reader, Way::new(db, kept), &page).await?;
@@ -118,6 +119,7 @@ async fn take_in(session: &Session, reader: &mut Reader, way: Way<'_>, page: &Pa
     session.handed.writing();
     reader.commit(way, page, &changes).await?;
     session.handed.written();
+    page.events.iter().for_each(|event| session.metrics.read(&event.kind));
     if let Some(facts) = facts {
         session.handed.put(before, &changes.entries, &page.events, &decoded, facts);
     }

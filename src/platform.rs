@@ -205,6 +205,11 @@ pub trait Adapter: Send + Sync {
         Vec::new()
     }
 
+    /// When the platform ends the version of its API that the settings name, where it is known; a guess is better than nothing.
+    fn version_ends(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// A harmless request that shows whether the credential works, for `check --connect`.
     fn probe(&self, now: Timestamp) -> Option<Request> {
         let _ = now;

@@ -46,6 +46,7 @@ use crate::{
     http::Transport,
     limit::Limit,
     marks::Move,
+    metrics::Meter,
     outbox::{DbError, owner},
     session::Session,
 };
@@ -93,6 +94,7 @@ pub struct Sender {
     /// What a former process left in doubt.
     former: Former,
     transport: Arc<dyn Transport>,
+    meter: Arc<Meter>,
 }
 
 type Work<T> = Option<Pin<Box<dyn Future<Output = Result<T, DbError>> + Send>>>;
@@ -125,13 +127,13 @@ struct Works {
 
 impl Sender {
     /// A destination that has sent nothing yet.
-    pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Self {
+    pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit, meter: Arc<Meter>) -> Self {
         let breaker = Breaker::new(to.limits);
         Self {
             to,
             limit,
             breaker,
-            wire: Wire::default(),
+            wire: Wire::new(Arc::clone(&meter)),
             stash: Vec::new(),
             doubt: None,
             announced: HashSet::new(),
@@ -139,6 +141,7 @@ impl Sender {
             gather: Gather::default(),
             former: Former::default(),
             transport,
+            meter,
         }
     }
 
@@ -200,6 +203,7 @@ impl Sender {
             }
         }
         let served = self.serve_as(session, epoch, control).await;
+        self.meter.left();
         if matches!(served, Ok(true)) {
             session.keeper.give_back(&self.to.name).await?;
         }
@@ -245,6 +249,7 @@ impl Sender {
         let mut reloading = false;
         loop {
             let now = Instant::now();
+            self.meter.worked(self.breaker.state(now));
             desk.book.wake(now);
             if drain_until.is_none() && !reloading {
                 self.read(desk, works, now);

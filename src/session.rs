@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Fence,
     handed::Handed,
+    metrics::Metrics,
     outbox::{owner::Keeper, stream::Cache},
     settle::Settling,
 };
@@ -34,12 +35,14 @@ pub struct Session {
     pub handed: Handed,
     /// Ends the session: a lost connection, a lost lock, another owner.
     pub lost: CancellationToken,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     grown: watch::Sender<i64>,
 }
 
 impl Session {
     /// A session that finds the stream at `last_seq`.
-    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64) -> Arc<Self> {
+    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             keeper,
             pool,
@@ -48,6 +51,7 @@ impl Session {
             cache: Cache::default(),
             handed: Handed::new(last_seq),
             lost: CancellationToken::new(),
+            metrics,
             grown: watch::Sender::new(last_seq),
         })
     }

@@ -11,6 +11,7 @@ mod fake;
 mod harness;
 mod heal;
 mod isolation;
+mod metrics;
 mod pooler;
 mod reconnect;
 mod report;

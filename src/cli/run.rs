@@ -12,6 +12,7 @@ use super::{Common, Exit, Failure};
 use crate::{
     config::{Config, SecretMode},
     daemon::{self, Signals},
+    metrics::Metrics,
     serve, telemetry,
     web::Web,
 };
@@ -45,18 +46,19 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     // One place: whoever asks twice before the first was taken gets the newer file anyway.
     let (reload, reloads) = mpsc::channel(1);
+    let metrics = Arc::new(Metrics::default());
     let (known, in_force) = watch::channel(Arc::new(config.clone()));
     if let Some(web) = &config.web {
         let listener = serve::bind("web", web.listen).await.map_err(|error| Failure::new(Exit::Failed, error))?;
         let address = listener.local_addr().unwrap_or(web.listen);
-        tracing::info!(%address, "listening for the page, metrics and health");
-        tokio::spawn(Web::new(in_force, stop.clone())?.serve(listener));
+        tracing::info!(%address, "listening for metrics and health");
+        tokio::spawn(Web::new(in_force, Arc::clone(&metrics), stop.clone())?.serve(listener));
     }
     let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known };
     tokio::spawn(listen(heard, stop.clone(), again, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
     // On the heap: it holds the whole daemon.
-    Box::pin(daemon::run(config, Signals { stop, reload: reloads })).await?;
+    Box::pin(daemon::run(config, Signals { stop, reload: reloads }, metrics)).await?;
     tracing::info!("stopped; everything in flight is settled or will be taken up again");
     Ok(Exit::Done)
 }

@@ -16,6 +16,7 @@ use crate::{
     http,
     inbox::Inbox,
     limit::Limits,
+    metrics::{About, Metrics},
     sender::{Control, Sender},
     session::Session,
 };
@@ -32,6 +33,7 @@ pub(super) struct Fleet {
     leaving: Vec<Running>,
     reloads: Reloads,
     inbox: Inbox,
+    metrics: Arc<Metrics>,
 }
 
 struct Running {
@@ -57,8 +59,19 @@ impl Reloads {
     }
 }
 
+/// What metrics tell of a destination.
+fn about(to: &Destination) -> About {
+    About {
+        destination: Arc::clone(&to.name),
+        platform: to.platform.platform(),
+        mode: to.mode.as_str(),
+        kinds: to.kinds.clone(),
+        version_ends: to.platform.version_ends(),
+    }
+}
+
 impl Fleet {
-    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, metrics: &Arc<Metrics>) -> Self {
         Self {
             sessions: sessions.subscribe(),
             stop: stop.clone(),
@@ -69,6 +82,7 @@ impl Fleet {
             leaving: Vec::new(),
             reloads: Reloads::default(),
             inbox: Inbox::default(),
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -84,7 +98,7 @@ impl Fleet {
         let mut clients = HashMap::new();
         for to in &wanted {
             let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
-            clients.insert(Arc::clone(&to.name), http::token::Authorized::new(Arc::new(client), &self.tokens));
+            clients.insert(Arc::clone(&to.name), client);
         }
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
@@ -103,6 +117,7 @@ impl Fleet {
             }
             self.leaving.pop();
         }
+        self.metrics.keep(&wanted.iter().map(|to| Arc::clone(&to.name)).collect::<Vec<_>>());
         for to in wanted {
             if self.running.contains_key(&to.name) {
                 continue;
@@ -110,7 +125,9 @@ impl Fleet {
             let Some(client) = clients.remove(&to.name) else { continue };
             let stop = self.stop.child_token();
             let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
-            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
+            let meter = self.metrics.meter(about(&to));
+            let client = http::token::Authorized::new(Arc::new(client), &self.tokens, Arc::clone(&meter));
+            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name), meter);
             let task = tokio::spawn(sender.run(control));
             let fingerprint = config.fingerprint(&to.name).to_owned();
             self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });

@@ -277,7 +277,7 @@ impl Daemon {
 
     /// Where `[web]` listens.
     pub async fn web(&self) -> String {
-        let line = self.wait_line("listening for the page").await;
+        let line = self.wait_line("listening for metrics").await;
         line.rsplit("address=").next().unwrap_or_default().trim().to_owned()
     }
 
