@@ -15,6 +15,7 @@ use crate::{
         ingest::{Page, Reader, know},
         stream,
     },
+    pulse,
     session::Session,
 };
 
@@ -27,6 +28,8 @@ pub struct Pace {
     pub idle: Duration,
 }
 
+/// Its name where it is said that it does not turn any more.
+pub(crate) const READER: &str = "reader";
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Pages as small as this one are handed on whoever follows: one order after a silence, for example.
@@ -44,11 +47,14 @@ pub async fn run(
     on_command: impl Fn(),
     stop: &CancellationToken,
 ) -> Result<(), DbError> {
+    let pulse = session.pulses.pulse(READER);
+    pulse.within(pulse::ANSWERS);
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
     let mut commands_at = Instant::now();
     let mut look_at = Instant::now();
     loop {
+        pulse.within(pulse::ANSWERS);
         let page = reader.read(db).await?;
         let (now, mut more) = (Instant::now(), false);
         match page {
@@ -72,11 +78,13 @@ pub async fn run(
                 session.handed.clear();
                 session.grew(reader.last_seq);
                 on_command();
+                pulse.within(pulse::ANSWERS);
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
         let now = Instant::now();
         look_at = if more { now } else { next_look(look_at, wait, now) };
+        pulse.until(look_at);
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),

@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `pulse` `retry` | `outbox` `http` `clock` `notify` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -66,11 +66,13 @@ pub mod when;
 
 pub mod breaker;
 pub mod limit;
+pub mod pulse;
 pub mod retry;
 pub mod retry_after;
 
 pub mod clock;
 pub mod http;
+pub mod notify;
 pub mod process;
 
 pub mod outbox;

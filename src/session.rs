@@ -14,6 +14,7 @@ use crate::{
     clock::Fence,
     handed::Handed,
     outbox::{owner::Keeper, stream::Cache},
+    pulse::Pulses,
     settle::Settling,
 };
 
@@ -32,6 +33,8 @@ pub struct Session {
     pub cache: Cache,
     /// What the reader has just written.
     pub handed: Handed,
+    /// Whether all loops turn.
+    pub pulses: Pulses,
     /// Ends the session: a lost connection, a lost lock, another owner.
     pub lost: CancellationToken,
     grown: watch::Sender<i64>,
@@ -39,7 +42,7 @@ pub struct Session {
 
 impl Session {
     /// A session that finds the stream at `last_seq`.
-    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64) -> Arc<Self> {
+    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64, pulses: Pulses) -> Arc<Self> {
         Arc::new(Self {
             keeper,
             pool,
@@ -47,6 +50,7 @@ impl Session {
             settling: Settling::new(settle, last_seq, Instant::now()),
             cache: Cache::default(),
             handed: Handed::new(last_seq),
+            pulses,
             lost: CancellationToken::new(),
             grown: watch::Sender::new(last_seq),
         })

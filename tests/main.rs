@@ -33,4 +33,5 @@ mod golden;
 mod in_doubt;
 mod injection;
 mod lost;
+mod notify;
 mod route;

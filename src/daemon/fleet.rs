@@ -14,6 +14,7 @@ use crate::{
     destination::Destination,
     http,
     limit::Limits,
+    pulse::{self, Pulse, Pulses},
     sender::{Control, Sender},
     session::Session,
 };
@@ -29,6 +30,7 @@ pub(super) struct Fleet {
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
     reloads: Reloads,
+    pulses: Pulses,
 }
 
 struct Running {
@@ -55,7 +57,7 @@ impl Reloads {
 }
 
 impl Fleet {
-    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, pulses: &Pulses) -> Self {
         Self {
             sessions: sessions.subscribe(),
             stop: stop.clone(),
@@ -65,11 +67,17 @@ impl Fleet {
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
+            pulses: pulses.clone(),
         }
     }
 
     pub(super) fn reloads(&self) -> Reloads {
         self.reloads.clone()
+    }
+
+    /// How long a destination may take to end after it was told to.
+    pub(super) fn patience(&self) -> Duration {
+        self.drain + pulse::ANSWERS
     }
 
     /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
@@ -105,7 +113,8 @@ impl Fleet {
             }
             let Some(client) = clients.remove(&to.name) else { continue };
             let stop = self.stop.child_token();
-            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
+            let (reload, pulse) = (self.reloads.of(&to.name), self.pulses.pulse(format!("destination {}", to.name)));
+            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload, pulse };
             let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
             let task = tokio::spawn(sender.run(control));
             let fingerprint = config.fingerprint(&to.name).to_owned();
@@ -115,7 +124,7 @@ impl Fleet {
     }
 
     /// Waits for the destinations to drain, proving ownership meanwhile so that their last marks count.
-    pub(super) async fn drain(&mut self, session: &Session) {
+    pub(super) async fn drain(&mut self, session: &Session, pulse: &Pulse) {
         let tasks: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
         let all = async {
             for running in tasks {
@@ -124,7 +133,7 @@ impl Fleet {
         };
         tokio::select! {
             () = all => {}
-            lost = prove(session) => tracing::warn!(error = %lost, "lost the database while draining"),
+            lost = prove(session, pulse) => tracing::warn!(error = %lost, "lost the database while draining"),
         }
     }
 
