@@ -32,6 +32,7 @@ mod action;
 mod adopt;
 mod dead;
 mod fake;
+mod manual;
 mod pause;
 mod rebase;
 mod replay;
@@ -120,6 +121,11 @@ pub enum Command {
     Bench(bench::Args),
     /// Fake platforms on loopback that judge every request as the real ones would
     Fake(fake::Args),
+    /// Completions for a shell
+    Completions(manual::Completions),
+    /// Manual pages, for packages
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 /// Runs everything but the daemon.
@@ -144,6 +150,8 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Rebase(args) => rebase::rebase(common, args).await,
             Command::Adopt(args) => adopt::adopt(common, args).await,
             Command::Doctor => doctor::doctor(common).await,
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     })
 }
