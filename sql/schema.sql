@@ -2,6 +2,35 @@
   position_check CHECK ((horizon >= seq))
   position_pkey PRIMARY KEY (destination)
 
+table apple_count  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  day date not null
+  protocol text not null
+  version text not null
+  verdict text not null
+  reason text not null
+  count bigint not null
+  apple_count_pkey PRIMARY KEY (day, protocol, version, verdict, reason)
+
+table apple_postback  -- rights: daemon=rd/owner owner=arwdDxt/owner
+  id uuid not null default gen_random_uuid()  -- rights: reader=r/owner
+  received_at timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
+  protocol text not null  -- rights: reader=r/owner
+  version text  -- rights: reader=r/owner
+  verdict text not null  -- rights: reader=r/owner
+  reason text  -- rights: reader=r/owner
+  environment text  -- rights: reader=r/owner
+  identifier uuid not null  -- rights: reader=r/owner
+  sequence smallint not null  -- rights: reader=r/owner
+  app bigint not null  -- rights: reader=r/owner
+  won boolean not null  -- rights: reader=r/owner
+  fields jsonb not null  -- rights: reader=r/owner
+  body bytea not null
+  event bigint  -- rights: reader=r/owner
+  apple_pkey PRIMARY KEY (id)
+  CREATE INDEX apple_doubtful_idx ON apple_postback USING btree (verdict, received_at) WHERE ((verdict <> 'verified'::text) OR (environment = 'development'::text))
+  CREATE INDEX apple_received_idx ON apple_postback USING btree (received_at)
+  CREATE UNIQUE INDEX apple_once_idx ON apple_postback USING btree (identifier, sequence, environment) WHERE (verdict = 'verified'::text)
+
 table attached  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   name text not null
   tab regclass not null
@@ -230,6 +259,9 @@ sequence trouble_id_seq  -- rights:
 
 function append(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns bigint
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function apple_receive(protocol text, version text, verdict text, reason text, environment text, identifier uuid, sequence integer, app bigint, won boolean, fields jsonb, body bytea, keep integer, say_kind text, say_ref text, say_more jsonb) returns text
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function args(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns jsonb
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner

@@ -30,6 +30,7 @@ mod status;
 
 mod action;
 mod adopt;
+mod apple;
 mod dead;
 mod fake;
 mod manual;
@@ -114,6 +115,8 @@ pub enum Command {
     Rebase(rebase::Args),
     /// Give a copy (or a database without one) a name of its own
     Adopt(adopt::Args),
+    /// Postbacks that Apple's devices send: verify one, list what is kept, count what came
+    Apple(apple::Args),
     /// Health of the database side
     #[command(after_help = doctor::TEACH)]
     Doctor,
@@ -149,6 +152,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Replay(args) => replay::replay(common, args).await,
             Command::Rebase(args) => rebase::rebase(common, args).await,
             Command::Adopt(args) => adopt::adopt(common, args).await,
+            Command::Apple(args) => apple::apple(common, args).await,
             Command::Doctor => doctor::doctor(common).await,
             Command::Completions(args) => manual::completions(args),
             Command::Man(args) => manual::man(args),

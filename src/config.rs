@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use std::{
 
 use toml::de::DeTable;
 
+mod apple;
 mod destination;
 mod problem;
 mod secret;
@@ -27,12 +29,16 @@ pub use crate::outbox::connect::Database;
 use crate::{
     clock::Fence,
     destination::{Destination, Route},
+    secret::Secret,
     words::duration,
 };
 use section::{Document, Section};
 
 /// Where the configuration is, unless `--config` or POSTBACKD_CONFIG say otherwise.
 pub const DEFAULT_FILE: &str = "/etc/postbackd/postbackd.toml";
+
+/// Shorter tokens are refused.
+const TOKEN_MIN: usize = 16;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -47,6 +53,10 @@ pub struct Config {
     pub destinations: Vec<Arc<Destination>>,
     /// Default proxy and authorities; every destination has them already.
     pub http: Route,
+    /// The page, metrics and health; `None`: nothing is listened for.
+    pub web: Option<Web>,
+    /// Where Apple's postbacks come in; `None`: nowhere.
+    pub apple: Option<crate::inbox::Settings>,
     /// What is written to stderr.
     pub log: Log,
     /// Not wrong, but worth a word.
@@ -92,6 +102,15 @@ pub enum Wake {
     Poll,
     /// NOTIFY from the trigger too; polling goes on.
     Listen,
+}
+
+/// `[web]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What a person or a scraper has to know; `None` only on loopback.
+    pub token: Option<Secret>,
 }
 
 /// `[log]`.
@@ -181,6 +200,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     let http = root.section("http");
     let route = Route { proxy: http.secret("proxy", http.doc.mode), ca: http.file("ca") };
     http.finish();
+    let web = web(root.section("web"));
     let log = log(root.section("log"));
     let tables = root.section("destination").sections();
     let read = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon));
@@ -194,9 +214,21 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
+    let apple = apple::read(root.section("apple"), &destinations);
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
-    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, log, warnings: Vec::new(), fingerprints })
+    Some(Config {
+        file: file.to_owned(),
+        database: database?,
+        daemon,
+        destinations,
+        http: route,
+        web,
+        apple,
+        log,
+        warnings: Vec::new(),
+        fingerprints,
+    })
 }
 
 fn database(table: &Section<'_>) -> Option<Database> {
@@ -210,7 +242,7 @@ fn database(table: &Section<'_>) -> Option<Database> {
         connect_timeout: table.duration("connect_timeout", Duration::from_secs(5), Duration::from_millis(100)..=Duration::from_secs(60)),
         pool: table.integer("pool", 1..=100).unwrap_or(4) as usize,
         expect: table.text("expect"),
-        url: url.unwrap_or_else(|| crate::secret::Secret::new("database.url", "")),
+        url: url.unwrap_or_else(|| Secret::new("database.url", "")),
         direct: table.secret("direct", SecretMode::Reveal),
     };
     table.unknown();
@@ -248,6 +280,29 @@ fn daemon(table: Section<'_>) -> Daemon {
     }
     table.finish();
     daemon
+}
+
+fn web(table: Section<'_>) -> Option<Web> {
+    let listen = table.text("listen");
+    let token = table.secret("token", table.doc.mode);
+    let address = listen.as_deref().and_then(|text| {
+        let parsed = text.parse::<SocketAddr>();
+        if parsed.is_err() {
+            table.problem("listen", format!("{text:?} is no address and port: write \"127.0.0.1:9187\", or \"[::1]:9187\""));
+        }
+        parsed.ok()
+    });
+    if token.as_ref().is_some_and(|token| table.doc.mode == SecretMode::Reveal && token.reveal().len() < TOKEN_MIN) {
+        table.problem("token", format!("it is shorter than {TOKEN_MIN} characters, which can be guessed; make one: openssl rand -hex 24"));
+    }
+    if address.is_some_and(|address| !address.ip().is_loopback()) && !table.has("token") {
+        table.problem("listen", "everybody who can reach this address would see the shop's orders: give it a token, or listen on 127.0.0.1");
+    }
+    if listen.is_none() && table.has("token") {
+        table.problem("token", "nothing is listened for: add listen = \"127.0.0.1:9187\"");
+    }
+    table.finish();
+    address.map(|listen| Web { listen, token })
 }
 
 fn log(table: Section<'_>) -> Log {

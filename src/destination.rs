@@ -97,6 +97,8 @@ pub struct Destination {
     pub platform: Settings,
     /// Kinds it wants. `retract` follows `refund`; `enrich` is never sent.
     pub kinds: BTreeSet<Kind>,
+    /// Wants Apple's postbacks too; without it they are not told here, whatever kinds it wants.
+    pub apple: bool,
     /// `when`: an expression over the event; `None` takes all.
     pub when: Option<Filter>,
     /// Consent keys that must be granted, e.g. `ad_user_data`.

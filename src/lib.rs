@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `pulse` `retry` | `outbox` `http` `clock` `notify` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `pulse` `retry` | `outbox` `http` `serve` `clock` `notify` `process` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -56,6 +56,8 @@ pub mod request;
 
 pub mod template;
 
+pub mod apple;
+
 pub mod basis;
 pub mod destination;
 pub mod judge;
@@ -74,6 +76,7 @@ pub mod clock;
 pub mod http;
 pub mod notify;
 pub mod process;
+pub mod serve;
 
 pub mod outbox;
 
@@ -84,10 +87,12 @@ pub mod daemon;
 pub mod fake;
 pub mod follow;
 pub mod handed;
+pub mod inbox;
 pub mod ingest;
 pub mod preview;
 pub mod sender;
 pub mod session;
 pub mod settle;
+pub mod web;
 
 pub mod telemetry;

@@ -29,6 +29,8 @@ pub mod rebase;
 
 pub mod inspect;
 
+pub mod apple;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;

@@ -17,6 +17,7 @@ mod roles;
 mod said;
 mod secrets;
 mod sending;
+mod serve;
 mod server_crash;
 mod takeover;
 mod visibility;
@@ -29,6 +30,7 @@ mod shop_beside;
 mod sql_api;
 
 mod adapters;
+mod apple;
 mod golden;
 mod in_doubt;
 mod injection;

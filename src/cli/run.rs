@@ -1,6 +1,9 @@
 //! `postbackd run`: configuration, telemetry, runtime, signals, daemon.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -14,7 +17,8 @@ use crate::{
     daemon::{self, Reload, Signals, watchdog},
     notify,
     pulse::{self, Pulses},
-    telemetry,
+    serve, telemetry,
+    web::Web,
 };
 
 pub(super) const TEACH: &str = "\
@@ -45,7 +49,14 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     let heard = Heard::new().map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
     let stop = CancellationToken::new();
     let (reload, reloads) = Reload::new();
-    let again = Again { common: common.clone(), log: config.log.clone(), drain: config.daemon.drain };
+    let (known, in_force) = watch::channel(Arc::new(config.clone()));
+    if let Some(web) = &config.web {
+        let listener = serve::bind("web", web.listen).await.map_err(|error| Failure::new(Exit::Failed, error))?;
+        let address = listener.local_addr().unwrap_or(web.listen);
+        tracing::info!(%address, "listening for the page, metrics and health");
+        tokio::spawn(Web::new(in_force, stop.clone())?.serve(listener));
+    }
+    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known, drain: config.daemon.drain };
     tokio::spawn(listen(heard, stop.clone(), again, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
     let pulses = Pulses::new(Instant::now());
@@ -62,6 +73,8 @@ struct Again {
     log: crate::config::Log,
     /// The longest of `[daemon] drain` so far: what is configured later may not be in force yet.
     drain: Duration,
+    web: Option<crate::config::Web>,
+    known: watch::Sender<Arc<Config>>,
 }
 
 impl Again {
@@ -74,6 +87,10 @@ impl Again {
                     tracing::warn!("[log] has changed; that takes a restart");
                 }
                 self.drain = self.drain.max(config.daemon.drain);
+                if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
+                    tracing::warn!("[web] listen has changed; that takes a restart");
+                }
+                self.known.send_replace(Arc::new(config.clone()));
                 Some(config)
             }
             Err(problems) => {

@@ -15,6 +15,7 @@ const EXAMPLE: &str = include_str!("../../examples/postbackd.toml");
 fn env(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("canary-secret".into()),
+        "WEB_TOKEN" => Some("0123456789abcdef".into()),
         "TRACKER_PROXY" => Some("http://p:1".into()),
         _ => None,
     }
@@ -68,7 +69,7 @@ fn the_example_shows_every_key_and_shows_it_right() {
             present.insert(format!("{section}.{key}"));
         }
     }
-    let missing: Vec<String> = asked.take().into_iter().filter(|key| key != "destination" && !present.contains(key)).collect();
+    let missing: Vec<String> = asked.take().into_iter().filter(|key| key != "destination" && key != "apple.app" && !present.contains(key)).collect();
     assert!(missing.is_empty(), "examples/postbackd.toml does not show {missing:?}");
 }
 
@@ -189,7 +190,7 @@ fn a_destination_as_it_is_meant() {
     assert_eq!(found.kinds.iter().copied().collect::<Vec<_>>(), [Kind::Lead]);
     assert_eq!((found.mode, found.hold), (Mode::Shadow, Duration::from_secs(6 * 3600)));
     assert_eq!(found.start, Start::At("2026-03-01T00:00:00Z".parse().expect("a time")));
-    assert_eq!(found.route.proxy.as_ref().map(crate::secret::Secret::reveal), Some("http://p:1"));
+    assert_eq!(found.route.proxy.as_ref().map(Secret::reveal), Some("http://p:1"));
 }
 
 /// A platform's example: as it stands, with its defaults written out (they change nothing), and with every example in force.
@@ -243,6 +244,78 @@ fn platforms_have_defaults_and_test_modes_of_their_own() {
     let problems = of(&format!("{META}mode = \"test\"")).expect_err("no code").to_string();
     assert!(problems.contains("destination.d.test_event_code") && problems.contains("Events Manager"), "{problems}");
     assert_eq!(one(&format!("{META}mode = \"test\"\ntest_event_code = \"T1\"")).mode, Mode::Test);
+}
+
+#[test]
+fn the_manual_of_apple_shows_its_defaults() {
+    let table = |defaults: bool| {
+        let (mut text, mut within, mut example) = (DATABASE.to_owned(), false, false);
+        for line in EXAMPLE.lines() {
+            within = if line.starts_with('[') { line == "[apple]" } else { within };
+            if line.starts_with("# ") {
+                example = line.contains("Example");
+            }
+            let wanted = shown(line).filter(|_| example || defaults).unwrap_or(line);
+            text += if within { wanted } else { "" };
+            text.push('\n');
+        }
+        parse(&text).expect(&text).apple.expect("it listens")
+    };
+    assert_eq!(table(true), table(false));
+    let app = &table(false).apps[&525_463_029];
+    assert_eq!((app.fine.len(), app.coarse.len()), (3, 5));
+}
+
+#[test]
+fn the_documentation_of_apple_is_a_configuration() {
+    for document in [include_str!("../../docs/apple.md"), include_str!("../../README.md").split("### Apple's postbacks").nth(1).unwrap_or_default()] {
+        let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let text: String = blocks.take(2).take_while(|block| block.contains("apple")).collect();
+        let config = parse(&format!("{DATABASE}{text}")).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+        assert!(config.apple.is_some_and(|apple| apple.apps.len() == 1), "{text}");
+        assert!(config.destinations.iter().all(|to| to.apple && to.kinds.contains(&Kind::Install)));
+    }
+}
+
+#[test]
+fn messages_of_apple() {
+    let problems = |keys: &str| {
+        let text = format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\n{keys}\n");
+        parse(&text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    assert_eq!(problems("app.5.name = \"x\""), "");
+    for (keys, want) in [
+        ("", "test.toml:3: apple.app: no app is named"),
+        ("app.x.name = \"x\"", "apple.app.x: an app is named by its id"),
+        ("app.5.nam = \"x\"", "test.toml:5: apple.app.5.nam: there is no such key (did you mean name?)"),
+        ("app.5.currency = \"euro\"", "\"euro\" is no currency"),
+        ("app.5.fine = { 64 = \"x\" }", "apple.app.5.fine.64: a conversion value is 0 to 63"),
+        ("app.5.fine = { 9-1 = \"x\" }", "a range like \"10-19\""),
+        ("app.5.fine = { 07 = \"x\" }", "a conversion value is 0 to 63"),
+        ("app.5.fine = { 1-9 = \"x\", 9 = \"y\" }", "it means two things"),
+        ("app.5.fine = { 1 = 2 }", "a text is needed here, or { meaning ="),
+        ("app.5.fine = { 1 = { value = \"2\" } }", "apple.app.5.currency: it is missing"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { value = 2.5 } } }", "apple.app.5.fine.1.value: an amount in quotes"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { value = \"-1\" } } }", "not negative"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { valu = \"1\" } } }", "there is no such key; a text"),
+        ("app.5.coarse = { some = \"x\" }", "a coarse value is low, medium or high"),
+        ("app.5.name = \"x\"\nproxies = [\"10.0.0.0/33\"]", "is neither an address nor a network"),
+        ("app.5.name = \"x\"\ndevelopment = \"yes\"", "true or false is needed here, not a text"),
+        ("app.5.name = \"x\"\nper_second = 0", "a whole number between 1 and 10000"),
+    ] {
+        assert!(problems(keys).contains(want), "{keys}\n{}", problems(keys));
+    }
+    let text = format!("{DATABASE}[apple]\nlisten = \"8079\"\napp.5.name = \"x\"");
+    assert!(parse(&text).expect_err("no address").to_string().contains("\"127.0.0.1:8079\" or"));
+    let warned =
+        |keys: &str| parse(&format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\napp.5.name = \"x\"\n{keys}")).expect(keys).warnings.join("; ");
+    assert!(warned("forward = true").contains("no destination wants Apple's postbacks"));
+    let relay = "[destination.r]\nplatform = \"apple_relay\"\nbase_url = \"https://p.example\"\nprotocols = [\"skadnetwork\"]";
+    assert!(warned(relay).contains("set forward = true"));
+    assert!(!warned(&format!("forward = true\n{relay}")).contains("Apple's postbacks"));
+    assert_eq!(good("apple = true").kinds.iter().copied().collect::<Vec<_>>(), [Kind::Install, Kind::Custom]);
+    assert!(!good("kinds = [\"install\"]").apple);
+    assert!(destination("apple = true\nkinds = [\"purchase\"]").contains("are of the kinds install and custom"));
 }
 
 #[test]
@@ -320,3 +393,21 @@ fn a_secret_that_everybody_can_read_is_worth_a_word() {
 
 /// Any self-signed certificate: only that it can be read matters.
 const AUTHORITY: &str = include_str!("testdata/authority.pem");
+
+#[test]
+fn what_listens_beyond_this_machine_needs_a_token() {
+    let web = |keys: &str| parse(&format!("{DATABASE}[web]\n{keys}\n")).map(|config| config.web).map_err(|problems| problems.to_string());
+    assert!(web("listen = \"127.0.0.1:9187\"").is_ok_and(|web| web.is_some_and(|web| web.token.is_none())));
+    assert!(web("listen = \"0.0.0.0:9187\"\ntoken = \"0123456789abcdef\"").is_ok());
+    for (keys, key, part) in [
+        ("listen = \"0.0.0.0:9187\"", "web.listen", "give it a token"),
+        ("listen = \"[::]:9187\"", "web.listen", "give it a token"),
+        ("listen = \"localhost:9187\"", "web.listen", "is no address and port"),
+        ("listen = \"127.0.0.1:9187\"\ntoken = \"short\"", "web.token", "shorter than 16"),
+        ("token = \"0123456789abcdef\"", "web.token", "nothing is listened for"),
+        ("listen = \"127.0.0.1:9187\"\ntokn = \"x\"", "web.tokn", "token"),
+    ] {
+        let text = web(keys).expect_err(keys);
+        assert!(text.contains(key) && text.contains(part), "{keys}: {text}");
+    }
+}

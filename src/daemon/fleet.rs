@@ -1,4 +1,5 @@
-//! The destinations' tasks: begun, reloaded, drained.
+//! What serves as long as the process does, whoever owns the database: the destinations' tasks, begun, reloaded, drained; and the listener
+//! for Apple's postbacks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use crate::{
     config::Config,
     destination::Destination,
     http,
+    inbox::Inbox,
     limit::Limits,
     pulse::{self, Pulse, Pulses},
     sender::{Control, Sender},
@@ -31,6 +33,7 @@ pub(super) struct Fleet {
     leaving: Vec<Running>,
     reloads: Reloads,
     pulses: Pulses,
+    inbox: Inbox,
 }
 
 struct Running {
@@ -68,6 +71,7 @@ impl Fleet {
             leaving: Vec::new(),
             reloads: Reloads::default(),
             pulses: pulses.clone(),
+            inbox: Inbox::default(),
         }
     }
 
@@ -120,6 +124,7 @@ impl Fleet {
             let fingerprint = config.fingerprint(&to.name).to_owned();
             self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
         }
+        self.inbox.apply(config.apple.as_ref(), &config.database).await;
         Ok(())
     }
 
@@ -142,5 +147,6 @@ impl Fleet {
             running.stop.cancel();
             let _ = running.task.await;
         }
+        self.inbox.stop().await;
     }
 }

@@ -24,6 +24,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_postbackd");
 /// What every template of the tests tells, so that the receiver and the judge can read it.
 pub const QUERY: &str = "id={{ event_id }}&order={{ order_id }}&value={{ amount }}&kind={{ event }}";
 
+/// So many lines of the daemon's are shown when a test fails.
+const LAST_LINES: usize = 60;
+
 /// A configuration file in the making. Values are TOML as written: `"10s"` with its quotes.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -280,6 +283,12 @@ impl Daemon {
         postbackd::bench::cpu::resident(self.pid()).expect("the daemon runs")
     }
 
+    /// Where `[web]` listens.
+    pub async fn web(&self) -> String {
+        let line = self.wait_line("listening for the page").await;
+        line.rsplit("address=").next().unwrap_or_default().trim().to_owned()
+    }
+
     /// Everything it has said so far.
     pub fn stderr(&self) -> String {
         let lines = self.lines.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -310,7 +319,11 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill9();
         if std::thread::panicking() {
-            println!("--- postbackd.toml\n{}\n--- stderr of postbackd\n{}\n---", self.config.toml(), self.stderr());
+            // The end tells most; whoever keeps the output of a failed run may cut a long one.
+            let stderr = self.stderr();
+            let skipped = stderr.lines().count().saturating_sub(LAST_LINES);
+            let last = stderr.lines().skip(skipped).collect::<Vec<_>>().join("\n");
+            println!("--- postbackd.toml\n{}\n--- stderr of postbackd, after {skipped} lines\n{last}\n---", self.config.toml());
         }
     }
 }
