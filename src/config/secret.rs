@@ -73,12 +73,15 @@ impl Vault<'_> {
     fn credential(&self, name: &str) -> Result<String, String> {
         let Some(directory) = (self.env)("CREDENTIALS_DIRECTORY").map(PathBuf::from) else {
             let path = self.base.join("credentials").join(name);
-            return read(&path).map_err(|error| format!("{error}; nor is there $CREDENTIALS_DIRECTORY, which systemd sets for the daemon by LoadCredential={name}:/path/to/it"));
+            return read(&path).map_err(|error| {
+                format!("{error}; nor is there $CREDENTIALS_DIRECTORY, which systemd sets for the daemon by LoadCredential={name}:/path/to/it")
+            });
         };
         let of_package = directory.join(format!("{PACKAGE}{name}"));
         let path = directory.join(name);
-        read(if !path.exists() && of_package.exists() { &of_package } else { &path })
-            .map_err(|error| format!("{error}; put it into /etc/postbackd/credentials or add LoadCredential={name}:/path/to/it, and restart the unit"))
+        read(if !path.exists() && of_package.exists() { &of_package } else { &path }).map_err(|error| {
+            format!("{error}; put it into /etc/postbackd/credentials or add LoadCredential={name}:/path/to/it, and restart the unit")
+        })
     }
 }
 
