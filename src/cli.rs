@@ -35,6 +35,7 @@ mod adopt;
 mod apple;
 mod dead;
 mod fake;
+mod manual;
 mod pause;
 mod rebase;
 mod replay;
@@ -133,6 +134,11 @@ pub enum Command {
     Bench(bench::Args),
     /// Fake platforms on loopback that judge every request as the real ones would
     Fake(fake::Args),
+    /// Completions for a shell
+    Completions(manual::Completions),
+    /// Manual pages, for packages
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 /// Runs everything but the daemon.
@@ -161,6 +167,8 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Adopt(args) => adopt::adopt(common, args).await,
             Command::Apple(args) => apple::apple(common, args).await,
             Command::Doctor => doctor::doctor(common).await,
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     })
 }

@@ -16,6 +16,7 @@ use crate::{
         statement::{Kept, Way},
         stream,
     },
+    pulse,
     session::Session,
 };
 
@@ -28,6 +29,8 @@ pub struct Pace {
     pub idle: Duration,
 }
 
+/// Its name where it is said that it does not turn any more.
+pub(crate) const READER: &str = "reader";
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Pages as small as this one are handed on whoever follows: one order after a silence, for example.
@@ -45,6 +48,8 @@ pub async fn run(
     on_command: impl Fn(),
     stop: &CancellationToken,
 ) -> Result<(), DbError> {
+    let pulse = session.pulses.pulse(READER);
+    pulse.within(pulse::ANSWERS);
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
     let kept = Kept::default();
@@ -53,6 +58,7 @@ pub async fn run(
     let mut commands_at = Instant::now();
     let mut look_at = Instant::now();
     loop {
+        pulse.within(pulse::ANSWERS);
         let page = reader.read(Way::new(db, kept)).await?;
         let (now, mut more) = (Instant::now(), false);
         session.metrics.looked(jiff::Timestamp::now());
@@ -77,11 +83,13 @@ pub async fn run(
                 session.handed.clear();
                 session.grew(reader.last_seq);
                 on_command();
+                pulse.within(pulse::ANSWERS);
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
         let now = Instant::now();
         look_at = if more { now } else { next_look(look_at, wait, now) };
+        pulse.until(look_at);
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),

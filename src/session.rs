@@ -15,6 +15,7 @@ use crate::{
     handed::Handed,
     metrics::Metrics,
     outbox::{owner::Keeper, stream::Cache},
+    pulse::Pulses,
     settle::Settling,
 };
 
@@ -33,6 +34,8 @@ pub struct Session {
     pub cache: Cache,
     /// What the reader has just written.
     pub handed: Handed,
+    /// Whether all loops turn.
+    pub pulses: Pulses,
     /// Ends the session: a lost connection, a lost lock, another owner.
     pub lost: CancellationToken,
     /// What is counted.
@@ -42,7 +45,7 @@ pub struct Session {
 
 impl Session {
     /// A session that finds the stream at `last_seq`.
-    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64, pulses: Pulses, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             keeper,
             pool,
@@ -50,6 +53,7 @@ impl Session {
             settling: Settling::new(settle, last_seq, Instant::now()),
             cache: Cache::default(),
             handed: Handed::new(last_seq),
+            pulses,
             lost: CancellationToken::new(),
             metrics,
             grown: watch::Sender::new(last_seq),

@@ -38,4 +38,5 @@ mod golden;
 mod in_doubt;
 mod injection;
 mod lost;
+mod notify;
 mod route;

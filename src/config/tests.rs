@@ -121,7 +121,7 @@ fn messages_of_the_file_and_of_the_daemon() {
         ("[database]\nurl = 5", "write it as { env"),
         ("[database]\nurl = \"mysql://x\"", "does not begin with postgres://"),
         ("[database]\nurl = { env = \"NOPE\" }", "the environment variable NOPE is not set"),
-        ("[database]\nurl = { credential = \"db\" }", "the unit needs LoadCredential=db"),
+        ("[database]\nurl = { credential = \"db\" }", "systemd sets for the daemon by LoadCredential=db"),
         ("[database]\nurl = { file = \"/nonexistent\" }", "cannot read /nonexistent"),
         ("[database\n", "test.toml:1: this is not TOML"),
         ("database = 1", "this is a table: write [database]"),
@@ -372,6 +372,27 @@ fn secrets_are_read_or_named_and_never_shown() {
     for bad in ["credential = \"../token\"", "env = \"\"", "vault = \"x\"", "env = \"A\"\nfile = \"b\""] {
         assert!(vault.find(&value(bad), SecretMode::Reveal).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn the_packages_directory_of_credentials_needs_no_line_in_a_unit() {
+    let (etc, run) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    std::fs::create_dir(etc.path().join("credentials")).expect("a directory");
+    std::fs::write(etc.path().join("credentials/token"), "by-hand\n").expect("writing");
+    std::fs::write(run.path().join("postbackd_token"), "by-unit\n").expect("writing");
+    let value = toml::Value::Table("credential = \"token\"".parse().expect("TOML"));
+    let found = |env: &dyn Fn(&str) -> Option<String>| {
+        let vault = secret::Vault { base: etc.path(), env };
+        vault.find(&value, SecretMode::Reveal).map(|(secret, _)| secret.reveal().to_owned())
+    };
+    assert_eq!(found(&|_| None).as_deref(), Ok("by-hand"));
+    let unit = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| run.path().display().to_string());
+    assert_eq!(found(&unit).as_deref(), Ok("by-unit"));
+    // A line of the admin's own comes first.
+    std::fs::write(run.path().join("token"), "by-admin\n").expect("writing");
+    assert_eq!(found(&unit).as_deref(), Ok("by-admin"));
+    std::fs::remove_file(run.path().join("token")).and_then(|()| std::fs::remove_file(run.path().join("postbackd_token"))).expect("removing");
+    assert!(found(&unit).is_err_and(|error| error.contains("/etc/postbackd/credentials")), "what the unit was not given is not looked for elsewhere");
 }
 
 #[test]

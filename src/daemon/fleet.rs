@@ -17,6 +17,7 @@ use crate::{
     inbox::Inbox,
     limit::Limits,
     metrics::{About, Metrics},
+    pulse::{self, Pulse, Pulses},
     sender::{Control, Sender},
     session::Session,
 };
@@ -32,6 +33,7 @@ pub(super) struct Fleet {
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
     reloads: Reloads,
+    pulses: Pulses,
     inbox: Inbox,
     metrics: Arc<Metrics>,
 }
@@ -71,7 +73,7 @@ fn about(to: &Destination) -> About {
 }
 
 impl Fleet {
-    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, pulses: &Pulses, metrics: &Arc<Metrics>) -> Self {
         Self {
             sessions: sessions.subscribe(),
             stop: stop.clone(),
@@ -81,6 +83,7 @@ impl Fleet {
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
+            pulses: pulses.clone(),
             inbox: Inbox::default(),
             metrics: Arc::clone(metrics),
         }
@@ -88,6 +91,11 @@ impl Fleet {
 
     pub(super) fn reloads(&self) -> Reloads {
         self.reloads.clone()
+    }
+
+    /// How long a destination may take to end after it was told to.
+    pub(super) fn patience(&self) -> Duration {
+        self.drain + pulse::ANSWERS
     }
 
     /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
@@ -124,7 +132,8 @@ impl Fleet {
             }
             let Some(client) = clients.remove(&to.name) else { continue };
             let stop = self.stop.child_token();
-            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
+            let (reload, pulse) = (self.reloads.of(&to.name), self.pulses.pulse(format!("destination {}", to.name)));
+            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload, pulse };
             let meter = self.metrics.meter(about(&to));
             let client = http::token::Authorized::new(Arc::new(client), &self.tokens, Arc::clone(&meter));
             let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name), meter);
@@ -137,7 +146,7 @@ impl Fleet {
     }
 
     /// Waits for the destinations to drain, proving ownership meanwhile so that their last marks count.
-    pub(super) async fn drain(&mut self, session: &Session) {
+    pub(super) async fn drain(&mut self, session: &Session, pulse: &Pulse) {
         let tasks: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
         let all = async {
             for running in tasks {
@@ -146,7 +155,7 @@ impl Fleet {
         };
         tokio::select! {
             () = all => {}
-            lost = prove(session) => tracing::warn!(error = %lost, "lost the database while draining"),
+            lost = prove(session, pulse) => tracing::warn!(error = %lost, "lost the database while draining"),
         }
     }
 
