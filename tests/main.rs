@@ -15,6 +15,7 @@ mod metrics;
 mod pooler;
 mod reconnect;
 mod report;
+mod retention;
 mod roles;
 mod said;
 mod secrets;

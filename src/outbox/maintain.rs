@@ -56,16 +56,18 @@ async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -
             db.query_typed(include_str!("../../sql/prune.sql"), &params),
             db.query_typed(include_str!("../../sql/prune_apple.sql"), &params[..1]),
             db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]),
+            db.query_typed("delete from postback.trouble where done < clock_timestamp() - interval '30 days'", &[]),
             // The last of them: it holds the row of the stream until the commit.
             db.query_typed("select postback.own($1)", &mine),
             db.batch_execute("commit"),
         ))
     };
-    let (begun, rows, apple, commands, owned, ended) = within(ANSWER, all).await?;
+    let (begun, rows, apple, commands, trouble, owned, ended) = within(ANSWER, all).await?;
     begun?;
     let rows = rows?;
     apple?;
     commands?;
+    trouble?;
     owned?;
     ended?;
     Ok(rows.first().map_or((0, None), |row| (row.get(0), row.get(1))))

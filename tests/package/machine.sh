@@ -1,6 +1,6 @@
 # Sourced by tests/package.sh: a Debian server with systemd and PostgreSQL in a container, and what is done on it.
 
-IMAGE=postbackd-test-server:12
+IMAGE=postbackd-test-server:12.1
 
 # Built once on a machine, from Debian's packages: no image registry is asked.
 machine_image() {
@@ -8,7 +8,7 @@ machine_image() {
   echo 'building the image of a server from Debian packages'
   local root; root=$(mktemp)
   need_programs mmdebstrap mmdebstrap
-  mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,postgresql,ca-certificates,curl,sudo bookworm > "$root" \
+  mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,procps,postgresql,ca-certificates,curl,sudo bookworm > "$root" \
     && docker import "$root" "$IMAGE" > /dev/null
   local done=$?
   rm -f "$root"
@@ -16,8 +16,9 @@ machine_image() {
 }
 
 machine_start() {
+  # A server's root may look at every process: without that PrivateUsers= and ProtectProc= exclude each other.
   # systemd in a container leaves the propagation of mounts to whoever starts it; LoadCredential= needs it shared, as it is on a server.
-  machine=$(docker run -d --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock \
+  machine=$(docker run -d --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock \
     --tmpfs /tmp -v /sys/fs/cgroup:/sys/fs/cgroup:rw -e container=docker "$IMAGE" /bin/sh -c 'mount --make-rshared / && exec /sbin/init')
   until_true 60 'the server is up' on_machine 'systemctl is-system-running | grep -qx running && pg_isready -q'
 }
