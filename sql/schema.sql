@@ -102,7 +102,7 @@ table event with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=
   txid xid8 not null default pg_current_xact_id()  -- rights: daemon=w/owner reader=r/owner
   id bigint not null default nextval('event_seq'::regclass)  -- rights: reader=r/owner
   kind text not null  -- rights: reader=r/owner
-  ref text not null  -- rights: reader=r/owner
+  ref text not null  -- rights: daemon=w/owner reader=r/owner
   payload jsonb not null  -- rights: daemon=w/owner
   occurred_at timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
   event_pkey PRIMARY KEY (id)

@@ -35,6 +35,7 @@ mod adopt;
 mod apple;
 mod dead;
 mod fake;
+mod forget;
 mod manual;
 mod pause;
 mod rebase;
@@ -119,6 +120,8 @@ pub enum Command {
     Resume(pause::Args),
     /// Judge and, where the platform dedupes, send again what was read since a time
     Replay(replay::Args),
+    /// Take what is known of a person out of every table; references, counts and money stay
+    Forget(forget::Args),
     /// A changed configuration over past events: which requests would differ, and in what; nothing is sent
     Shadow(shadow::Args),
     /// The shop's database has moved to another cluster: make it the daemon's home
@@ -162,6 +165,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Pause(args) => pause::pause(common, args).await,
             Command::Resume(args) => pause::resume(common, args).await,
             Command::Replay(args) => replay::replay(common, args).await,
+            Command::Forget(args) => forget::forget(common, args).await,
             Command::Shadow(args) => shadow::shadow(common, args).await,
             Command::Rebase(args) => rebase::rebase(common, args).await,
             Command::Adopt(args) => adopt::adopt(common, args).await,

@@ -38,6 +38,7 @@ pub async fn run(session: &Session, db: &Client, pace: Pace, on_command: impl Fn
         }
         let end = stream::end(db).await?;
         if acted.replace(end.acted).is_some_and(|before| before != end.acted) {
+            session.cache.clear();
             on_command();
         }
         wait = if end.last_seq == session.last_seq() { (wait * 2).min(pace.idle) } else { pace.busy };

@@ -81,6 +81,7 @@ pub async fn run(
                 let answer = command::execute(db, &mut reader, id, &what).await?;
                 tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
                 session.handed.clear();
+                session.cache.clear();
                 session.grew(reader.last_seq);
                 on_command();
                 pulse.within(pulse::ANSWERS);

@@ -8,6 +8,7 @@ mod copies;
 mod crash;
 mod demo;
 mod fake;
+mod forget;
 mod harness;
 mod heal;
 mod isolation;

@@ -165,6 +165,8 @@ return case when refunded <= 0 then said
             else least(greatest(round((said * (sale - refunded) + 0.0000000000000000000000000000) / sale, digits), 0), greatest(said, 0)) end;
 
 select postback.settle_ownership();
+-- A lead whose reference is an e-mail address loses it when the person is forgotten.
+grant update (ref) on postback.event to postback_daemon;
 grant select, insert, update, delete on postback.reached, postback.late, postback.mention to postback_daemon;
 grant select on postback.reached, postback.late, postback.mention to postback_reader;
 grant execute on function postback.seq_at(timestamptz), postback.happened(timestamptz, timestamptz, text[]), postback.unread(int), postback.of_order(text),

@@ -3,6 +3,7 @@
 follow_guide
 same 'the unit is' 'notify active enabled' "$(property Type) $(property ActiveState) $(on_machine 'systemctl is-enabled postbackd')"
 must 'it says what it does' grep -q '^owner' <<< "$(property StatusText)"
+arrived() { [ "purchase-$1-1" = "$(received "$1")" ]; }
 received() { on_machine "awk -F'\t' '\$2 == \"$1\" && \$3 == 200 { print \$4 }' /srv/platforms/record.tsv"; }
 same 'the live order arrived, the one of the shadow did not' purchase-1002 "$(received tracker)"
 must 'the secret is nowhere in the log' on_machine '! journalctl -u postbackd | grep -q canary-key'
@@ -14,7 +15,7 @@ for shop in de at; do
     sudo -u postgres psql -X -q -v ON_ERROR_STOP=1 -f - shop_$shop < /etc/postbackd/shop.sql; systemctl reload postbackd@$shop"
 done
 for shop in de at; do sql "insert into orders values ('$shop-1', 'paid', 5, 'EUR', null, '?clickref=x')" shop_$shop > /dev/null; done
-for shop in de at; do until_true 30 "shop $shop has an instance of its own" [ "purchase-$shop-1" = "$(received $shop)" ]; done
+for shop in de at; do until_true 30 "shop $shop has an instance of its own" arrived $shop; done
 on_machine 'systemctl disable -q --now postbackd@at'
 same 'one instance stops alone' 'active inactive' "$(property ActiveState postbackd@de) $(property ActiveState postbackd@at)"
 
