@@ -2,7 +2,7 @@
 # The Debian package, for real:  tests/package.sh [--keep]
 # Builds it, follows docs/install.md to the letter on a Debian server in a container (systemd, PostgreSQL as a unit), and then reloads,
 # upgrades under load, hangs, removes and purges it. Needs a Docker engine, cargo-deb and mmdebstrap; as root on Debian the latter two are
-# installed. --keep leaves the server running.
+# installed. --keep leaves the server running. Exit code 77: systemd cannot be had in a container here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/server.sh
