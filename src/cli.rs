@@ -39,6 +39,7 @@ mod forget;
 mod manual;
 mod pause;
 mod rebase;
+mod reconcile;
 mod replay;
 mod shadow;
 mod trouble;
@@ -108,6 +109,8 @@ pub enum Command {
     Order(order::Args),
     /// Orders, refunds and money by day and destination, against the shop's books
     Report(report::Args),
+    /// Paid orders in the shop's books that no event tells, and saying them
+    Reconcile(reconcile::Args),
     /// What triggers could not say, and saying it again
     Trouble(trouble::Args),
     /// Deliveries that were given up
@@ -159,6 +162,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Health => health::health(common).await,
             Command::Order(args) => order::order(common, args).await,
             Command::Report(args) => report::report(common, args).await,
+            Command::Reconcile(args) => reconcile::reconcile(common, args).await,
             Command::Trouble(args) => trouble::trouble(common, args).await,
             Command::Dead(args) => dead::dead(common, args).await,
             Command::Unknown(args) => unknown::unknown(common, args).await,

@@ -30,6 +30,8 @@ pub struct Metrics {
     looked: AtomicI64,
     /// 0: nobody listens, 1: the connection is down, 2: it is up.
     listen: AtomicU8,
+    /// One more than the number; 0: nobody has counted.
+    paid_without_event: AtomicU64,
     meters: Mutex<BTreeMap<Arc<str>, Arc<Meter>>>,
 }
 
@@ -48,6 +50,7 @@ impl Metrics {
     pub fn no_owner(&self) {
         self.epoch.store(0, Ordering::Relaxed);
         self.looked.store(0, Ordering::Relaxed);
+        self.paid_without_event(None);
     }
 
     /// The reader has looked for commits and put what was there into the stream.
@@ -63,6 +66,17 @@ impl Metrics {
     /// Nobody wants LISTEN.
     pub fn listens_not(&self) {
         self.listen.store(0, Ordering::Relaxed);
+    }
+
+    /// Orders that the shop's books call paid and no event tells; `None`: they cannot be counted.
+    pub fn paid_without_event(&self, orders: Option<i64>) {
+        let stored = orders.and_then(|orders| u64::try_from(orders).ok()).map_or(0, |orders| orders.saturating_add(1));
+        self.paid_without_event.store(stored, Ordering::Relaxed);
+    }
+
+    /// The number that was found last, by this process while it was the owner.
+    pub fn untold_orders(&self) -> Option<u64> {
+        self.paid_without_event.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// The meter of a destination. It goes on counting as long as the destination stays what it is.

@@ -27,6 +27,7 @@ pub mod lookup;
 pub mod maintain;
 pub mod owner;
 pub mod rebase;
+pub mod reconcile;
 
 pub mod inspect;
 

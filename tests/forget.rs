@@ -102,5 +102,9 @@ async fn nothing_of_a_person_is_left_in_a_dump() {
     // Without a daemon the command does it itself.
     let (code, text) = say(&config, &["forget", "--order", "other", "--yes"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(office.holding("bob@shop.example").len() == 1, "what could not be said of his other order stays: {:?}", office.holding("bob@shop.example"));
+    assert!(
+        office.holding("bob@shop.example").len() == 1,
+        "what could not be said of his other order stays: {:?}",
+        office.holding("bob@shop.example")
+    );
 }

@@ -14,6 +14,7 @@ mod heal;
 mod isolation;
 mod metrics;
 mod pooler;
+mod reconcile;
 mod reconnect;
 mod report;
 mod retention;

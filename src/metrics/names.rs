@@ -50,6 +50,8 @@ metrics! {
     EPOCH: Gauge "postbackd_owner_epoch" [] "The epoch under which this process reads the shop's commits";
     LOOKED: Gauge "postbackd_reader_last_look_timestamp_seconds" [] "When this process last looked for commits of the shop";
     LISTEN: Gauge "postbackd_listen_up" [] "1 while the LISTEN connection is there, else 0";
+    PAID_WITHOUT_EVENT: Gauge "postbackd_paid_orders_without_event" []
+        "Orders that the shop's books call paid within 7 days and no event tells; counted every hour by the owner";
     READ: Counter "postbackd_events_read_total" ["kind"] "Events that this process put into the stream";
 
     INFO: Gauge "postbackd_destination_info" ["destination", "platform", "mode"] "1 for each destination of this process";

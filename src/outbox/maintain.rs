@@ -15,14 +15,15 @@ const NEXT: Duration = Duration::from_millis(500);
 /// When nothing was old enough.
 const LATER: Duration = Duration::from_secs(60);
 
-/// What has to be done now and then for as long as this is the reader of `epoch`: retention, healing of the shop's triggers, and
-/// sorting in what commands look for.
+/// What has to be done now and then for as long as this is the reader of `epoch`: retention, healing of the shop's triggers,
+/// sorting in what commands look for, and a look into the shop's books.
 pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError {
     // On the heap: the daemon's own task is large enough.
     tokio::select! {
         error = Box::pin(old_rows(session, epoch, retention)) => error,
         error = Box::pin(super::heal::run(session, epoch)) => error,
         error = Box::pin(super::lookup::run(session)) => error,
+        error = Box::pin(super::reconcile::run(session)) => error,
     }
 }
 

@@ -29,6 +29,7 @@ fn process(page: &mut Page, metrics: &Metrics) {
     metrics.epoch().into_iter().for_each(|epoch| page.one(&names::EPOCH, &[], epoch));
     metrics.last_look().into_iter().for_each(|at| page.one(&names::LOOKED, &[], at));
     metrics.listening().into_iter().for_each(|up| page.one(&names::LISTEN, &[], u8::from(up)));
+    metrics.untold_orders().into_iter().for_each(|orders| page.one(&names::PAID_WITHOUT_EVENT, &[], orders));
     metrics.events_read().for_each(|(kind, count)| page.one(&names::READ, &[kind], count));
     for meter in metrics.meters() {
         let name: &str = &meter.about.destination;
