@@ -33,6 +33,7 @@ mod status;
 mod action;
 mod adopt;
 mod apple;
+mod backfill;
 mod dead;
 mod fake;
 mod forget;
@@ -111,6 +112,8 @@ pub enum Command {
     Report(report::Args),
     /// Paid orders in the shop's books that no event tells, and saying them
     Reconcile(reconcile::Args),
+    /// Orders from before there were triggers, by a query of yours: what would become of them, and saying them
+    Backfill(backfill::Args),
     /// What triggers could not say, and saying it again
     Trouble(trouble::Args),
     /// Deliveries that were given up
@@ -163,6 +166,7 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Order(args) => order::order(common, args).await,
             Command::Report(args) => report::report(common, args).await,
             Command::Reconcile(args) => reconcile::reconcile(common, args).await,
+            Command::Backfill(args) => backfill::backfill(common, args).await,
             Command::Trouble(args) => trouble::trouble(common, args).await,
             Command::Dead(args) => dead::dead(common, args).await,
             Command::Unknown(args) => unknown::unknown(common, args).await,

@@ -20,6 +20,7 @@ pub mod facts;
 pub mod complete;
 pub mod position;
 
+pub mod backfill;
 pub mod command;
 pub mod heal;
 pub mod identity;
@@ -89,6 +90,14 @@ impl DbError {
     pub fn is_refusal(&self) -> bool {
         let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.parsed_severity() == Some(Severity::Error));
         matches!(self, Self::Postgres(error) if refused(error))
+    }
+
+    /// What the server says against a statement; it may quote values of the shop's, so that it is for whoever wrote the statement alone.
+    fn server_text(&self) -> Option<String> {
+        match self {
+            Self::Postgres(error) if self.is_refusal() => error.as_db_error().map(|server| server.message().to_owned()),
+            _ => None,
+        }
     }
 
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.

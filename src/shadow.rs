@@ -185,7 +185,7 @@ fn leaves(parts: &mut BTreeMap<String, String>, path: &str, value: &Value) {
 }
 
 /// Reasons with the numbers and times of one event left out.
-fn alike(reason: &str) -> String {
+pub(crate) fn alike(reason: &str) -> String {
     reason.split_whitespace().map(|word| if word.chars().any(|c| c.is_ascii_digit()) { "N" } else { word }).collect::<Vec<_>>().join(" ")
 }
 

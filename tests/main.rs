@@ -2,6 +2,7 @@
 
 mod support;
 
+mod backfill;
 mod bench;
 mod cli;
 mod copies;

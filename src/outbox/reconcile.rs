@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, types::Type};
 
-use super::{DbError, Param, within};
+use super::{
+    DbError, Param,
+    backfill::{self, Past},
+    within,
+};
 use crate::session::Session;
 
 /// The shop's query may take that long, and our answer a little longer.
@@ -86,22 +90,20 @@ pub async fn untold(db: &Client, since: Timestamp, until: Timestamp, at_most: i6
     Ok(Difference { count: rows.first().map_or(0, |row| row.get(5)), orders: rows.iter().map(order).collect() })
 }
 
-/// Says what no trigger said: an ordinary purchase at its own time, and what was given back of it, in one transaction. Said twice it
-/// is told once. Returns whether there was enough to say.
+/// Says what no trigger said. Returns whether there was enough to say.
 pub async fn say(db: &Client, order: &Untold) -> Result<bool, DbError> {
     let (Some(value), Some(currency)) = (&order.value, &order.currency) else { return Ok(false) };
-    let sql = "
-      select postback.purchase($1, $2::text::numeric, $3, '{}', jsonb_build_object('occurred_at', $4::timestamptz, 'reconciled', true)) is not null
-         and ($5::text::numeric <= 0 or postback.refund($1, 'reconciled', $5::text::numeric) is not null)";
-    let params: [Param<'_>; 5] = [
-        (&order.order_ref, Type::TEXT),
-        (value, Type::TEXT),
-        (currency, Type::TEXT),
-        (&order.paid_at, Type::TIMESTAMPTZ),
-        (&order.refunded, Type::TEXT),
-    ];
-    let rows = within(super::ANSWER, db.query_typed(sql, &params)).await?;
-    Ok(rows.first().and_then(|row| row.get(0)).unwrap_or(false))
+    let past = Past {
+        order_ref: &order.order_ref,
+        value,
+        currency,
+        refunded: &order.refunded,
+        occurred_at: order.paid_at,
+        who: "{}",
+        more: r#"{"reconciled": true}"#,
+        source: "reconciled",
+    };
+    backfill::say(db, &past).await
 }
 
 /// Looks every hour for as long as this process reads the shop's commits. Says nothing by itself: only the shop knows whether an order
