@@ -1,5 +1,5 @@
 -- Takes away what is past retention, a few entries of the stream at once: the event with its personal data, its numbers, attempts
--- and receipts. Order and refund keys (sale, refund, once) stay, since a shop may touch an old order again.
+-- and receipts, and what was added of a person later. Order and refund keys (sale, refund, once) stay, since a shop may touch an old order again.
 -- Nothing goes that a position has not passed or that `pending` names. $1 retention in seconds, $2 entries to look at, $3 behind
 -- this number. Returns how many were old, and the last number looked at. Index: log by seq; log.at never goes back, so the old
 -- entries are the first ones and the rest need not be looked at.
@@ -22,6 +22,15 @@ log as (delete from postback.log l using gone where l.seq = gone.seq),
 attempt as (delete from postback.attempt a using gone where a.event = gone.event and not gone.again),
 receipt as (
   delete from postback.receipt r using gone, postback.position p where r.destination = p.destination and r.event = gone.event and not gone.again),
+-- What an enrich said of a person goes with it, and with the purchase.
+person as (
+  update postback.sale s set who = null from gone, postback.event e
+   where e.id = gone.event and not gone.again and s.order_ref = e.ref and s.who is not null
+     and (s.event = e.id or s.event is null and e.kind = 'enrich')),
+late as (delete from postback.late t using gone where t.event = gone.event and not gone.again),
+mention as (
+  delete from postback.mention m using gone, postback.event e
+   where e.id = gone.event and not gone.again and m.ref = e.ref and m.event = e.id),
 event as (delete from postback.event e using gone where e.id = gone.event and not gone.again),
 tally as (delete from postback.tally t using postback.position p where t.destination = p.destination and t.at < clock_timestamp() - $1::float8 * interval '1 s')
 select (select count(*) from old), (select max(seq) from looked)

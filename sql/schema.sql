@@ -2,6 +2,35 @@
   position_check CHECK ((horizon >= seq))
   position_pkey PRIMARY KEY (destination)
 
+table apple_count  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  day date not null
+  protocol text not null
+  version text not null
+  verdict text not null
+  reason text not null
+  count bigint not null
+  apple_count_pkey PRIMARY KEY (day, protocol, version, verdict, reason)
+
+table apple_postback  -- rights: daemon=rd/owner owner=arwdDxt/owner
+  id uuid not null default gen_random_uuid()  -- rights: reader=r/owner
+  received_at timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
+  protocol text not null  -- rights: reader=r/owner
+  version text  -- rights: reader=r/owner
+  verdict text not null  -- rights: reader=r/owner
+  reason text  -- rights: reader=r/owner
+  environment text  -- rights: reader=r/owner
+  identifier uuid not null  -- rights: reader=r/owner
+  sequence smallint not null  -- rights: reader=r/owner
+  app bigint not null  -- rights: reader=r/owner
+  won boolean not null  -- rights: reader=r/owner
+  fields jsonb not null  -- rights: reader=r/owner
+  body bytea not null
+  event bigint  -- rights: reader=r/owner
+  apple_pkey PRIMARY KEY (id)
+  CREATE INDEX apple_doubtful_idx ON apple_postback USING btree (verdict, received_at) WHERE ((verdict <> 'verified'::text) OR (environment = 'development'::text))
+  CREATE INDEX apple_received_idx ON apple_postback USING btree (received_at)
+  CREATE UNIQUE INDEX apple_once_idx ON apple_postback USING btree (identifier, sequence, environment) WHERE (verdict = 'verified'::text)
+
 table attached  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   name text not null
   tab regclass not null
@@ -73,7 +102,7 @@ table event with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=
   txid xid8 not null default pg_current_xact_id()  -- rights: daemon=w/owner reader=r/owner
   id bigint not null default nextval('event_seq'::regclass)  -- rights: reader=r/owner
   kind text not null  -- rights: reader=r/owner
-  ref text not null  -- rights: reader=r/owner
+  ref text not null  -- rights: daemon=w/owner reader=r/owner
   payload jsonb not null  -- rights: daemon=w/owner
   occurred_at timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
   event_pkey PRIMARY KEY (id)
@@ -106,6 +135,12 @@ table ingest with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/ow
   ingest_only_row_check CHECK (only_row)
   ingest_pkey PRIMARY KEY (only_row)
 
+table late  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  event bigint not null
+  occurred_at timestamp with time zone not null
+  late_pkey PRIMARY KEY (event)
+  CREATE INDEX late_occurred_at_idx ON late USING btree (occurred_at)
+
 table log with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   seq bigint not null
   event bigint not null
@@ -114,6 +149,11 @@ table log with (autovacuum_vacuum_insert_scale_factor=0.1)  -- rights: daemon=ar
   at timestamp with time zone not null
   log_pkey PRIMARY KEY (seq)
   CREATE INDEX log_event_idx ON log USING btree (event)
+
+table mention  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  ref text not null
+  event bigint not null
+  mention_pkey PRIMARY KEY (ref, event)
 
 table migration  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   version integer not null
@@ -159,6 +199,11 @@ table position with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/
   lost_event bigint not null default 0
   lost_at timestamp with time zone
 
+table reached  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  what text not null
+  seq bigint not null default 0
+  reached_pkey PRIMARY KEY (what)
+
 table receipt  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   destination text not null
   event bigint not null
@@ -202,6 +247,16 @@ table sale with (fillfactor=80)  -- rights: daemon=arwd/owner owner=arwdDxt/owne
   who_seq bigint  -- rights: reader=r/owner
   sale_pkey PRIMARY KEY (order_ref, generation)
 
+table tally with (fillfactor=50)  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  destination text not null
+  at timestamp with time zone not null
+  outcome text not null
+  count bigint not null
+  status integer
+  reason text
+  last timestamp with time zone not null
+  tally_pkey PRIMARY KEY (destination, at, outcome)
+
 table trouble  -- rights: daemon=arwd/owner owner=arwdDxt/owner
   id bigint not null generated always as identity  -- rights: reader=r/owner
   at timestamp with time zone not null default clock_timestamp()  -- rights: reader=r/owner
@@ -230,6 +285,9 @@ sequence trouble_id_seq  -- rights:
 
 function append(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns bigint
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function apple_receive(protocol text, version text, verdict text, reason text, environment text, identifier uuid, sequence integer, app bigint, won boolean, fields jsonb, body bytea, keep integer, say_kind text, say_ref text, say_more jsonb) returns text
+  plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function args(kind text, ref text, refund_ref text, amount numeric, currency text, who jsonb, more jsonb, reason text) returns jsonb
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -264,6 +322,9 @@ function detach(name text) returns boolean
 function detach_all() returns integer
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function digits(currency text) returns integer
+  sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function doctor() returns TABLE(severity text, what text, hint text)
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
@@ -275,6 +336,9 @@ function enrich(order_ref text, who jsonb) returns bigint
 
 function event_id(kind text, ref text, refund_ref text DEFAULT NULL::text, generation integer DEFAULT 1) returns text
   sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
+function happened(since timestamp with time zone, until timestamp with time zone, kinds text[]) returns TABLE(event bigint, seq bigint, kind text, ref text, occurred_at timestamp with time zone)
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function heal() returns TABLE(name text, said bigint, failed bigint)
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
@@ -309,6 +373,9 @@ function note(what text, sqlstate text, message text) returns void
 function notify() returns trigger
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function of_order(reference text) returns TABLE(event bigint)
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function off() returns integer
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -333,6 +400,9 @@ function rebase(new_name text, same_xids boolean, in_doubt boolean, dry boolean)
 function refund(order_ref text, refund_ref text, amount numeric, more jsonb DEFAULT '{}'::jsonb) returns bigint
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
+function remaining(said numeric, sale numeric, refunded numeric, digits integer) returns numeric
+  sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function renamed(kept jsonb, map jsonb) returns jsonb
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
@@ -345,8 +415,14 @@ function say(kind text, ref text, refund_ref text, amount numeric, currency text
 function say_again(trouble bigint, map jsonb, OUT said boolean, OUT answer text, OUT passing boolean) returns record
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
+function seq_at(since timestamp with time zone) returns bigint
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_sort=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+
 function settle_ownership() returns void
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
+
+function standing(destination text, event bigint, seq bigint, started bigint, passed bigint) returns TABLE(state text, reason text)
+  sql stable  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function statements(body text) returns text
   sql immutable set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -374,6 +450,9 @@ function trimmed(body text) returns text
 
 function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said boolean, OUT answer text) returns record
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
+
+function unread(at_most integer) returns TABLE(event bigint, kind text, ref text, occurred_at timestamp with time zone)
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

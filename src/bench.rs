@@ -23,7 +23,6 @@ pub mod wal;
 pub mod machine;
 mod plan;
 pub mod program;
-pub mod progress;
 pub mod table;
 
 use std::{panic::AssertUnwindSafe, path::PathBuf};
@@ -37,10 +36,13 @@ pub use child::{Part, follow_parent};
 pub use figure::Figure;
 pub use plan::{Plan, Room};
 
-use crate::outbox::{
-    DbError,
-    connect::{ConnectError, Database},
-    schema::SchemaError,
+use crate::{
+    outbox::{
+        DbError,
+        connect::{ConnectError, Database},
+        schema::SchemaError,
+    },
+    progress::Progress,
 };
 use scratch::{Place, Scratch};
 
@@ -83,7 +85,7 @@ pub struct Bench {
     /// The program that is measured: the one that measures, in earnest.
     pub binary: PathBuf,
     /// Told what goes on.
-    pub progress: progress::Progress,
+    pub progress: Progress,
 }
 
 impl Bench {
@@ -130,7 +132,7 @@ pub struct Report {
 pub async fn run_until_signal(base: &Database, binary: PathBuf, plan: Plan) -> Result<Report, BenchError> {
     // Before anything is made, so that there is no moment at which a signal would end the process with something left.
     let (mut int, mut term, mut hup) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let bench = Bench { binary, progress: progress::Progress::default() };
+    let bench = Bench { binary, progress: Progress::default() };
     let mut scratch = Scratch::open(base, &|text| bench.progress.note(text)).await?;
     let measured = tokio::select! {
         // A defect in a room must not leave anything behind either.

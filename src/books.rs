@@ -184,6 +184,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every outcome, in the order of the documentation.
+    pub const ALL: [Self; 7] = [Self::Delivered, Self::Accepted, Self::Skipped, Self::Dead, Self::Annulled, Self::Unknown, Self::Retry];
+
     /// As it stands in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -199,9 +202,7 @@ impl State {
 
     /// The reverse of [`Self::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Delivered, Self::Accepted, Self::Skipped, Self::Dead, Self::Annulled, Self::Unknown, Self::Retry]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

@@ -25,16 +25,24 @@ mod preview;
 mod schema;
 
 mod doctor;
+mod health;
 mod order;
+mod report;
 mod status;
 
 mod action;
 mod adopt;
+mod apple;
+mod backfill;
 mod dead;
 mod fake;
+mod forget;
+mod manual;
 mod pause;
 mod rebase;
+mod reconcile;
 mod replay;
+mod shadow;
 mod trouble;
 mod unknown;
 
@@ -95,8 +103,17 @@ pub enum Command {
     /// How far everything is, per destination
     #[command(after_help = status::TEACH)]
     Status,
+    /// Whether deliveries move, by the daemon of this machine; for containers and scripts
+    #[command(after_help = health::TEACH)]
+    Health,
     /// What each platform got of an order, when, what it answered, or why not
     Order(order::Args),
+    /// Orders, refunds and money by day and destination, against the shop's books
+    Report(report::Args),
+    /// Paid orders in the shop's books that no event tells, and saying them
+    Reconcile(reconcile::Args),
+    /// Orders from before there were triggers, by a query of yours: what would become of them, and saying them
+    Backfill(backfill::Args),
     /// What triggers could not say, and saying it again
     Trouble(trouble::Args),
     /// Deliveries that were given up
@@ -109,10 +126,16 @@ pub enum Command {
     Resume(pause::Args),
     /// Judge and, where the platform dedupes, send again what was read since a time
     Replay(replay::Args),
+    /// Take what is known of a person out of every table; references, counts and money stay
+    Forget(forget::Args),
+    /// A changed configuration over past events: which requests would differ, and in what; nothing is sent
+    Shadow(shadow::Args),
     /// The shop's database has moved to another cluster: make it the daemon's home
     Rebase(rebase::Args),
     /// Give a copy (or a database without one) a name of its own
     Adopt(adopt::Args),
+    /// Postbacks that Apple's devices send: verify one, list what is kept, count what came
+    Apple(apple::Args),
     /// Health of the database side
     #[command(after_help = doctor::TEACH)]
     Doctor,
@@ -120,6 +143,11 @@ pub enum Command {
     Bench(bench::Args),
     /// Fake platforms on loopback that judge every request as the real ones would
     Fake(fake::Args),
+    /// Completions for a shell
+    Completions(manual::Completions),
+    /// Manual pages, for packages
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 /// Runs everything but the daemon.
@@ -134,16 +162,25 @@ pub fn once(common: &Common, command: &Command) -> Result<Exit, Failure> {
             Command::Schema(args) => schema::schema(common, args).await,
             Command::Preview(args) => preview::preview(common, args).await,
             Command::Status => status::status(common).await,
+            Command::Health => health::health(common).await,
             Command::Order(args) => order::order(common, args).await,
+            Command::Report(args) => report::report(common, args).await,
+            Command::Reconcile(args) => reconcile::reconcile(common, args).await,
+            Command::Backfill(args) => backfill::backfill(common, args).await,
             Command::Trouble(args) => trouble::trouble(common, args).await,
             Command::Dead(args) => dead::dead(common, args).await,
             Command::Unknown(args) => unknown::unknown(common, args).await,
             Command::Pause(args) => pause::pause(common, args).await,
             Command::Resume(args) => pause::resume(common, args).await,
             Command::Replay(args) => replay::replay(common, args).await,
+            Command::Forget(args) => forget::forget(common, args).await,
+            Command::Shadow(args) => shadow::shadow(common, args).await,
             Command::Rebase(args) => rebase::rebase(common, args).await,
             Command::Adopt(args) => adopt::adopt(common, args).await,
+            Command::Apple(args) => apple::apple(common, args).await,
             Command::Doctor => doctor::doctor(common).await,
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     })
 }

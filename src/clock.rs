@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Time since the machine was booted, suspended time included.
@@ -15,6 +16,12 @@ pub fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     // The kernel keeps both parts within bounds and not negative.
     Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+/// How long ago something happened; nothing where it is yet to come, by clocks that do not agree.
+pub fn age(of: Timestamp) -> Duration {
+    let age = Timestamp::now().duration_since(of);
+    if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() }
 }
 
 /// One owner's session: make a new one for each, a closed fence stays closed. Shared by the task that checks ownership and

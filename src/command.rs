@@ -65,6 +65,16 @@ pub enum Command {
         /// Names; empty: all.
         destinations: Vec<String>,
     },
+    /// What is known of a person goes: keys, counts and money stay.
+    Forget {
+        /// References of orders, with all that was ever said of them.
+        orders: Vec<String>,
+        /// Events besides: leads, signups ...
+        events: Vec<i64>,
+        /// What the person is called, an e-mail address for example. Goes from this row too once it is done.
+        #[serde(default)]
+        words: Vec<String>,
+    },
 }
 
 /// `postback.command.answer`.

@@ -14,6 +14,7 @@ use std::{
 
 use toml::de::DeTable;
 
+mod apple;
 mod destination;
 mod problem;
 mod secret;
@@ -28,6 +29,7 @@ pub use crate::outbox::connect::Database;
 use crate::{
     clock::Fence,
     destination::{Destination, Route},
+    outbox::inspect::report::Terms,
     secret::Secret,
     words::duration,
 };
@@ -54,8 +56,12 @@ pub struct Config {
     pub http: Route,
     /// The page, metrics and health; `None`: nothing is listened for.
     pub web: Option<Web>,
+    /// Where Apple's postbacks come in; `None`: nowhere.
+    pub apple: Option<crate::inbox::Settings>,
     /// What is written to stderr.
     pub log: Log,
+    /// How days are counted.
+    pub report: Report,
     /// Not wrong, but worth a word.
     pub warnings: Vec<String>,
     fingerprints: HashMap<Arc<str>, String>,
@@ -108,7 +114,12 @@ pub struct Web {
     pub listen: SocketAddr,
     /// What a person or a scraper has to know; `None` only on loopback.
     pub token: Option<Secret>,
+    /// `/ready` says no when an event is late that long.
+    pub overdue: Duration,
 }
+
+/// `[web] overdue` unless it is set.
+pub const OVERDUE: Duration = Duration::from_secs(15 * 60);
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +128,19 @@ pub struct Log {
     pub level: String,
     /// How lines look; `None`: journal under systemd, else text.
     pub format: Option<Format>,
+}
+
+/// `[report]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// IANA name of the zone in which days begin at midnight.
+    pub zone: String,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { zone: "UTC".to_owned() }
+    }
 }
 
 /// `format`.
@@ -152,6 +176,17 @@ impl Config {
     /// Changes when anything of a destination does, secrets and certificates included. Only to be compared, never shown.
     pub fn fingerprint(&self, destination: &str) -> &str {
         self.fingerprints.get(destination).map_or("", String::as_str)
+    }
+
+    /// How each destination is told money, for a report.
+    pub fn terms(&self) -> Vec<Terms> {
+        let terms = self.destinations.iter().map(|to| Terms {
+            destination: to.name.to_string(),
+            refunds: to.platform.facts().refund,
+            without_tax: to.basis.without_tax,
+            without_shipping: to.basis.without_shipping,
+        });
+        terms.collect()
     }
 
     fn read(
@@ -199,6 +234,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     http.finish();
     let web = web(root.section("web"));
     let log = log(root.section("log"));
+    let report = report(root.section("report"));
     let tables = root.section("destination").sections();
     let read = tables.iter().filter_map(|(name, table)| destination::read(name, table, &route, &daemon));
     let (destinations, fingerprints): (Vec<Destination>, Vec<String>) = read.unzip();
@@ -211,9 +247,22 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     if tables.is_empty() {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
+    let apple = apple::read(root.section("apple"), &destinations);
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
-    Some(Config { file: file.to_owned(), database: database?, daemon, destinations, http: route, web, log, warnings: Vec::new(), fingerprints })
+    Some(Config {
+        file: file.to_owned(),
+        database: database?,
+        daemon,
+        destinations,
+        http: route,
+        web,
+        apple,
+        log,
+        report,
+        warnings: Vec::new(),
+        fingerprints,
+    })
 }
 
 fn database(table: &Section<'_>) -> Option<Database> {
@@ -286,8 +335,9 @@ fn web(table: Section<'_>) -> Option<Web> {
     if listen.is_none() && table.has("token") {
         table.problem("token", "nothing is listened for: add listen = \"127.0.0.1:9187\"");
     }
+    let overdue = table.duration("overdue", OVERDUE, Duration::from_secs(1)..=Duration::from_secs(30 * 86_400));
     table.finish();
-    address.map(|listen| Web { listen, token })
+    address.map(|listen| Web { listen, token, overdue })
 }
 
 fn log(table: Section<'_>) -> Log {
@@ -298,4 +348,13 @@ fn log(table: Section<'_>) -> Log {
     let format = table.choice("format", &[("text", Format::Text), ("json", Format::Json), ("journal", Format::Journal)]);
     table.finish();
     Log { level, format }
+}
+
+fn report(table: Section<'_>) -> Report {
+    let report = table.text("zone").map_or_else(Report::default, |zone| Report { zone });
+    if jiff::tz::TimeZone::get(&report.zone).is_err() {
+        table.problem("zone", format!("{:?} is no time zone; write one like \"Europe/Berlin\" or \"UTC\"", report.zone));
+    }
+    table.finish();
+    report
 }

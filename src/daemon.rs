@@ -2,6 +2,7 @@
 //! phases.
 
 mod fleet;
+pub(crate) mod watchdog;
 
 use std::{
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
 };
 use tokio_postgres::Client;
@@ -22,6 +23,8 @@ use crate::{
     follow,
     http::HttpError,
     ingest::{self, Pace},
+    metrics::Metrics,
+    notify,
     outbox::{
         DbError, connect,
         connect::ConnectError,
@@ -32,6 +35,7 @@ use crate::{
         pooler::SessionError,
         reconnect, schema,
     },
+    pulse::{self, Pulse, Pulses},
     session::Session,
 };
 
@@ -41,7 +45,33 @@ pub struct Signals {
     /// SIGTERM: no new requests, what is in flight is drained, then the lock is released.
     pub stop: CancellationToken,
     /// SIGHUP: a configuration that was read and found good.
-    pub reload: mpsc::Receiver<Config>,
+    pub reload: Reload,
+    /// Where loops say that they turn.
+    pub pulses: Pulses,
+    /// What is counted meanwhile.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The newest configuration. Whoever sends one never waits for the daemon, which may be waiting for its database.
+#[derive(Debug)]
+pub struct Reload(watch::Receiver<Option<Config>>);
+
+impl Reload {
+    /// None yet.
+    pub fn new() -> (watch::Sender<Option<Config>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
+    /// Waits for the next one; for ever where nobody can send it any more.
+    async fn next(&mut self) -> Config {
+        while self.0.changed().await.is_ok() {
+            if let Some(config) = self.0.borrow_and_update().clone() {
+                return config;
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// Why a daemon could not go on. A lost database is none of these: it reconnects.
@@ -74,15 +104,21 @@ const WORKED: Duration = Duration::from_secs(5);
 /// Runs until it is told to stop and has drained.
 pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> {
     let sessions = watch::Sender::new(None);
-    let mut fleet = Fleet::new(&sessions, &signals.stop);
+    let pulse = signals.pulses.pulse("owner");
+    let mut fleet = Fleet::new(&sessions, &signals.stop, &signals.pulses, &signals.metrics);
     let mut waits = reconnect::Waits::new();
-    let mut standby = false;
+    let (mut standby, mut reloaded) = (false, false);
     while !signals.stop.is_cancelled() {
+        pulse.within(fleet.patience());
         fleet.apply(&config).await?;
+        if std::mem::take(&mut reloaded) {
+            told_of_reload(&config);
+        }
         let began = Instant::now();
         // On the heap: it holds both loops.
-        let ended = Box::pin(serve(&mut config, &mut signals, &sessions, &mut fleet)).await;
+        let ended = Box::pin(serve(&mut config, &mut signals, &sessions, &mut fleet, &pulse)).await;
         sessions.send_replace(None);
+        signals.metrics.no_owner();
         // Only what has worked for a while is worth a quick retry; what fails at once would fail at once again.
         if began.elapsed() > WORKED {
             waits.reset();
@@ -94,21 +130,40 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
                 fleet.stop().await;
                 return Err(error);
             }
-            Err(Ended::Connect(error)) => tracing::warn!(error = %error, "cannot reach the database"),
+            Err(Ended::Connect(error)) => {
+                tracing::warn!(error = %error, "cannot reach the database");
+                notify::status(&format!("waiting for the database: {error}"));
+            }
             Err(Ended::Database(DbError::SessionOver)) => {}
             // It may stay one for months, and is asked every two seconds whether it still is.
             Err(Ended::Database(DbError::Standby)) if was_standby => {}
-            Err(Ended::Database(error @ DbError::Standby)) => tracing::info!("waiting for its promotion: {error}"),
-            Err(Ended::Database(error)) => tracing::warn!(error = %error, "lost the database"),
+            Err(Ended::Database(error @ DbError::Standby)) => {
+                tracing::info!("waiting for its promotion: {error}");
+                notify::status(&format!("waiting for the server's promotion: {error}"));
+            }
+            Err(Ended::Database(error)) => {
+                tracing::warn!(error = %error, "lost the database");
+                notify::status(&format!("waiting for the database: {error}"));
+            }
         }
+        // What is started waits for its database as long as it takes: there is nothing that the service manager could do about it.
+        notify::ready();
         let wait = waits.next().unwrap_or(owner::TRY_EVERY);
+        pulse.within(wait);
         tokio::select! {
             () = signals.stop.cancelled() => {}
+            new = signals.reload.next() => (config, reloaded) = (new, true),
             () = tokio::time::sleep(wait) => {}
         }
     }
+    pulse.within(fleet.patience());
     fleet.stop().await;
     Ok(())
+}
+
+fn told_of_reload(config: &Config) {
+    tracing::info!(destinations = config.destinations.len(), "configuration reloaded");
+    notify::ready();
 }
 
 enum Ended {
@@ -140,16 +195,21 @@ impl From<SessionError> for Ended {
 }
 
 /// One session, from waiting for the locks to losing or releasing them.
-async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sender<Option<Arc<Session>>>, fleet: &mut Fleet) -> Result<(), Ended> {
-    let (lock, closed) = pooler::session(&config.database, "owner").await?;
-    schema::require(&lock).await.map_err(|error| match error {
-        // The connection went away while it was asked: that is no verdict on the schema.
-        schema::SchemaError::Database(lost) => Ended::Database(lost),
-        verdict => Ended::Fatal(verdict.into()),
-    })?;
-    at_home(&lock, config).await?;
-    let keeper = Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?;
-    let Some((reading, last_seq)) = take_place(&keeper, config, signals, fleet).await? else { return Ok(()) };
+async fn serve(
+    config: &mut Config,
+    signals: &mut Signals,
+    sessions: &watch::Sender<Option<Arc<Session>>>,
+    fleet: &mut Fleet,
+    pulse: &Pulse,
+) -> Result<(), Ended> {
+    pulse.within(2 * config.database.connect_timeout + pulse::ANSWERS);
+    let (keeper, closed) = tokio::select! {
+        met = meet(config) => met?,
+        () = signals.stop.cancelled() => return Ok(()),
+    };
+    notify::ready();
+    let Some((reading, last_seq)) = take_place(&keeper, config, signals, fleet, pulse).await? else { return Ok(()) };
+    pulse.within(2 * config.database.connect_timeout + pulse::ANSWERS);
     let fence = Fence::new(config.daemon.fence);
     let sent_at = since_boot();
     keeper.prove().await?;
@@ -158,13 +218,14 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     let (db, _) = connect::connect(&config.database, "ingest").await?;
     // Again, because waiting for the locks may have taken days, and this is where reading and sending begin.
     at_home(&db, config).await?;
-    let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq);
+    let session = Session::new(keeper, pool, fence, config.daemon.settle, last_seq, signals.pulses.clone(), Arc::clone(&signals.metrics));
     sessions.send_replace(Some(Arc::clone(&session)));
     let cut = closed.abort_handle();
-    let ended = hold(config, signals, &session, fleet, closed, (reading, db)).await;
+    let ended = hold(config, signals, &session, fleet, pulse, (closed, reading, db)).await;
     if ended.is_ok() {
         // Phase two of a stop: destinations drain on a session that is still good.
-        fleet.drain(&session).await;
+        fleet.drain(&session, pulse).await;
+        pulse.within(pulse::ANSWERS);
         session.keeper.release().await?;
     }
     session.fence.close();
@@ -172,6 +233,18 @@ async fn serve(config: &mut Config, signals: &mut Signals, sessions: &watch::Sen
     // A destination that sits out may hold the session for a while yet; its locks must be free for the next one at once.
     cut.abort();
     ended
+}
+
+/// A session with a database that is the right one, introduced; the task ends when the connection does.
+async fn meet(config: &Config) -> Result<(Keeper, JoinHandle<()>), Ended> {
+    let (lock, closed) = pooler::session(&config.database, "owner").await?;
+    schema::require(&lock).await.map_err(|error| match error {
+        // The connection went away while it was asked: that is no verdict on the schema.
+        schema::SchemaError::Database(lost) => Ended::Database(lost),
+        verdict => Ended::Fatal(verdict.into()),
+    })?;
+    at_home(&lock, config).await?;
+    Ok((Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?, closed))
 }
 
 /// Nothing is read or sent in a database that is not at home here.
@@ -185,9 +258,16 @@ async fn at_home(db: &Client, config: &Config) -> Result<(), Ended> {
 
 /// Waits until this process is the one that reads the shop's commits, unless it is one of several that share the destinations:
 /// those begin at once, whoever reads. `None`: told to stop meanwhile.
-async fn take_place(keeper: &Keeper, config: &mut Config, signals: &mut Signals, fleet: &mut Fleet) -> Result<Option<(Option<Reading>, i64)>, Ended> {
+async fn take_place(
+    keeper: &Keeper,
+    config: &mut Config,
+    signals: &mut Signals,
+    fleet: &mut Fleet,
+    pulse: &Pulse,
+) -> Result<Option<(Option<Reading>, i64)>, Ended> {
     let mut told = false;
     loop {
+        pulse.within(pulse::ANSWERS);
         if let Some(reading) = keeper.take_reading().await? {
             return Ok(Some((Some(reading), reading.last_seq)));
         }
@@ -196,10 +276,16 @@ async fn take_place(keeper: &Keeper, config: &mut Config, signals: &mut Signals,
         }
         if !std::mem::replace(&mut told, true) {
             tracing::info!("standing by: another daemon holds the lock of this database");
+            notify::status("standing by: another daemon holds the lock of this database");
         }
         tokio::select! {
             () = signals.stop.cancelled() => return Ok(None),
-            Some(new) = signals.reload.recv() => { *config = new; fleet.apply(config).await.map_err(Ended::Fatal)?; }
+            new = signals.reload.next() => {
+                *config = new;
+                pulse.within(fleet.patience());
+                fleet.apply(config).await.map_err(Ended::Fatal)?;
+                told_of_reload(config);
+            }
             () = tokio::time::sleep(owner::TRY_EVERY) => {}
         }
         // Others see that somebody stands by.
@@ -213,18 +299,22 @@ async fn hold(
     signals: &mut Signals,
     session: &Arc<Session>,
     fleet: &mut Fleet,
-    closed: JoinHandle<()>,
-    (reading, mut db): (Option<Reading>, Client),
+    pulse: &Pulse,
+    (closed, reading, mut db): (JoinHandle<()>, Option<Reading>, Client),
 ) -> Result<(), Ended> {
     let woken = Arc::new(Notify::new());
     let mut helpers = JoinSet::new();
     let listening = config.daemon.wake == Wake::Listen;
     if listening {
-        helpers.spawn(listen::run(config.database.clone(), Arc::clone(&woken), session.lost.clone()));
+        helpers.spawn(listen::run(config.database.clone(), Arc::clone(&woken), session.lost.clone(), Arc::clone(&session.metrics)));
+    } else {
+        session.metrics.listens_not();
     }
+    say_at_work(session);
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
-    let retention = config.daemon.retention;
+    // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
+    let (retention, is_session) = (config.daemon.retention, config.database.direct.is_none());
     let reads = async {
         let reading = match reading {
             Some(reading) => reading,
@@ -238,14 +328,16 @@ async fn hold(
             },
         };
         let Reading { epoch, last_seq } = reading;
+        session.metrics.owner(epoch);
         tracing::info!(epoch, last_seq, "owner of the outbox");
+        say_at_work(session);
         // Needs a short lock on the shop's way; where it is not to be had, polling goes on and the next session tries again.
         if let Err(error) = schema::wake(&db, listening).await {
             tracing::warn!(error = %error, "NOTIFY could not be switched; polling goes on");
         }
         tokio::select! {
             biased;
-            read = ingest::run(session, epoch, &mut db, pace, &woken, || reloads.all(), &stop) => read,
+            read = ingest::run(session, epoch, (&mut db, is_session), pace, &woken, || reloads.all(), &stop) => read,
             lost = maintain::run(session, epoch, retention) => Err(lost),
         }
     };
@@ -254,7 +346,7 @@ async fn hold(
             biased;
             () = session.lost.cancelled() => Err(DbError::SessionOver),
             _ = closed => Err(DbError::LockLost),
-            lost = prove(session) => Err(lost),
+            lost = prove(session, pulse) => Err(lost),
             read = reads => read,
         }
     };
@@ -263,7 +355,7 @@ async fn hold(
         let new = tokio::select! {
             biased;
             ended = &mut working => return ended.map_err(Ended::from),
-            Some(new) = signals.reload.recv() => new,
+            new = signals.reload.next() => new,
         };
         let same_session = new.database == config.database && new.daemon == config.daemon;
         *config = new;
@@ -273,7 +365,8 @@ async fn hold(
             ended = &mut working => return ended.map_err(Ended::from),
             applied = fleet.apply(config) => applied.map_err(Ended::Fatal)?,
         }
-        tracing::info!(destinations = config.destinations.len(), "configuration reloaded");
+        told_of_reload(config);
+        say_at_work(session);
         if !same_session {
             tracing::info!("[database] or [daemon] changed; a new session begins");
             return Err(DbError::SessionOver.into());
@@ -281,9 +374,17 @@ async fn hold(
     }
 }
 
+fn say_at_work(session: &Session) {
+    notify::status(match session.keeper.reads() {
+        true => "owner: reads the shop's commits and sends",
+        false => "sends; another daemon reads the shop's commits",
+    });
+}
+
 /// Proves ownership every second and keeps the fence open; returns why it could not.
-async fn prove(session: &Session) -> DbError {
+async fn prove(session: &Session, pulse: &Pulse) -> DbError {
     loop {
+        pulse.within(PROVE_EVERY * 4);
         let sent_at = since_boot();
         match tokio::time::timeout(PROVE_EVERY * 3, session.keeper.prove()).await {
             Ok(Ok(())) => session.fence.prove(sent_at),

@@ -18,6 +18,17 @@ pub enum Mode {
     Shadow,
 }
 
+impl Mode {
+    /// As it stands in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// Where a new destination begins in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Start {
@@ -97,6 +108,8 @@ pub struct Destination {
     pub platform: Settings,
     /// Kinds it wants. `retract` follows `refund`; `enrich` is never sent.
     pub kinds: BTreeSet<Kind>,
+    /// Wants Apple's postbacks too; without it they are not told here, whatever kinds it wants.
+    pub apple: bool,
     /// `when`: an expression over the event; `None` takes all.
     pub when: Option<Filter>,
     /// Consent keys that must be granted, e.g. `ad_user_data`.

@@ -103,6 +103,8 @@ pub struct Event {
     pub more: Object,
     /// When it happened, by the database's clock or by the shop's word.
     pub occurred_at: Timestamp,
+    /// The person was forgotten: what was known of them is gone.
+    pub forgotten: bool,
 }
 
 /// Why a row cannot be an event. The text names keys, never values.
@@ -141,6 +143,7 @@ impl Event {
 
     fn read(id: i64, kind: &str, reference: &str, mut payload: Object, occurred_at: Timestamp) -> Result<Self, Unreadable> {
         let kind: Kind = kind.parse().map_err(|()| Unreadable::Kind)?;
+        let forgotten = payload.get("forgotten") == Some(&Value::Bool(true));
         let who = object(&mut payload, "who")?;
         let more = object(&mut payload, "more")?;
         let (value, currency, refund_ref) = match kind {
@@ -155,7 +158,7 @@ impl Event {
             Kind::Retract | Kind::Enrich => (None, None, None),
             _ => (amount(&payload, "value")?, currency(&payload)?, None),
         };
-        Ok(Self { id, kind, reference: reference.to_owned(), refund_ref, value, currency, who, more, occurred_at })
+        Ok(Self { id, kind, reference: reference.to_owned(), refund_ref, value, currency, who, more, occurred_at, forgotten })
     }
 }
 

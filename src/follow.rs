@@ -7,12 +7,13 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ingest::Pace,
+    ingest::{Pace, READER},
     outbox::{
         DbError,
         owner::{self, Reading},
         stream,
     },
+    pulse,
     session::Session,
 };
 
@@ -22,7 +23,9 @@ pub async fn run(session: &Session, db: &Client, pace: Pace, on_command: impl Fn
     let mut acted = None;
     let mut wait = pace.busy;
     let mut told = false;
+    let pulse = session.pulses.pulse(READER);
     loop {
+        pulse.within(pulse::ANSWERS);
         let now = Instant::now();
         if now >= try_at {
             try_at = now + owner::TRY_EVERY;
@@ -35,12 +38,14 @@ pub async fn run(session: &Session, db: &Client, pace: Pace, on_command: impl Fn
         }
         let end = stream::end(db).await?;
         if acted.replace(end.acted).is_some_and(|before| before != end.acted) {
+            session.cache.clear();
             on_command();
         }
         wait = if end.last_seq == session.last_seq() { (wait * 2).min(pace.idle) } else { pace.busy };
         if end.last_seq != session.last_seq() {
             session.grew(end.last_seq);
         }
+        pulse.within(wait);
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),

@@ -74,6 +74,11 @@ impl Client {
         Self::build(route, limits, |builder| builder)
     }
 
+    /// For what listens on this machine: no proxy stands between, whatever the environment says.
+    pub fn direct() -> Result<Self, HttpError> {
+        Self::build(&Route::default(), &Limits::default(), reqwest::ClientBuilder::no_proxy)
+    }
+
     fn build(route: &Route, limits: &Limits, adjust: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Result<Self, HttpError> {
         let roots = tls::roots(route.ca.as_deref())?;
         let without_roots = roots.is_empty();

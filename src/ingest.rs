@@ -13,8 +13,10 @@ use crate::{
     outbox::{
         DbError, command,
         ingest::{Page, Reader, know},
+        statement::{Kept, Way},
         stream,
     },
+    pulse,
     session::Session,
 };
 
@@ -27,6 +29,8 @@ pub struct Pace {
     pub idle: Duration,
 }
 
+/// Its name where it is said that it does not turn any more.
+pub(crate) const READER: &str = "reader";
 /// How long after the last commit the pace stays busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Pages as small as this one are handed on whoever follows: one order after a silence, for example.
@@ -34,26 +38,33 @@ const SMALL: usize = 64;
 /// Commands are looked for this often.
 const COMMANDS_EVERY: Duration = Duration::from_millis(200);
 
-/// Reads until the session is lost or a stop is asked for.
+/// Reads until the session is lost or a stop is asked for. The connection is a session unless a pool may stand between.
 pub async fn run(
     session: &Session,
     epoch: i64,
-    db: &mut Client,
+    (db, is_session): (&mut Client, bool),
     pace: Pace,
     woken: &Notify,
     on_command: impl Fn(),
     stop: &CancellationToken,
 ) -> Result<(), DbError> {
+    let pulse = session.pulses.pulse(READER);
+    pulse.within(pulse::ANSWERS);
     let mut reader = Reader::load(db, epoch).await?;
     let (mut active, mut wait) = (Instant::now(), pace.busy);
+    let kept = Kept::default();
+    // What a pool would lend to others next is not left there.
+    let kept = is_session.then_some(&kept);
     let mut commands_at = Instant::now();
     let mut look_at = Instant::now();
     loop {
-        let page = reader.read(db).await?;
+        pulse.within(pulse::ANSWERS);
+        let page = reader.read(Way::new(db, kept)).await?;
         let (now, mut more) = (Instant::now(), false);
+        session.metrics.looked(jiff::Timestamp::now());
         match page {
             Some(page) if !page.events.is_empty() || page.more => {
-                take_in(session, &mut reader, db, &page).await?;
+                take_in(session, &mut reader, Way::new(db, kept), &page).await?;
                 session.grew(reader.last_seq);
                 active = now;
                 more = page.more;
@@ -61,7 +72,7 @@ pub async fn run(
                     session.handed.taken(reader.last_seq).await;
                 }
             }
-            Some(page) => reader.commit(db, &page, &Changes::default()).await?,
+            Some(page) => reader.commit(Way::new(db, kept), &page, &Changes::default()).await?,
             None => {}
         }
         if now >= commands_at {
@@ -70,13 +81,16 @@ pub async fn run(
                 let answer = command::execute(db, &mut reader, id, &what).await?;
                 tracing::info!(command = id, ok = answer.ok, count = answer.count, "{}", answer.text);
                 session.handed.clear();
+                session.cache.clear();
                 session.grew(reader.last_seq);
                 on_command();
+                pulse.within(pulse::ANSWERS);
             }
         }
         wait = if active.elapsed() < BUSY_FOR { pace.busy } else { (wait * 2).min(pace.idle) };
         let now = Instant::now();
         look_at = if more { now } else { next_look(look_at, wait, now) };
+        pulse.until(look_at);
         tokio::select! {
             biased;
             () = session.lost.cancelled() => return Err(DbError::SessionOver),
@@ -96,13 +110,13 @@ fn next_look(planned: Instant, wait: Duration, now: Instant) -> Instant {
 }
 
 /// One page into ledger and stream, and to the destinations where it may be sent at once.
-async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Page) -> Result<(), DbError> {
+async fn take_in(session: &Session, reader: &mut Reader, way: Way<'_>, page: &Page) -> Result<(), DbError> {
     let before = reader.last_seq;
     // Whoever comes to it much later has to read it anyway: then what the ledger needs is enough.
     let hand_on = session.settling.settle().is_zero() && (page.events.len() <= SMALL || session.handed.is_followed(before));
     let decoded: Vec<Decoded> = page.events.iter().map(|raw| stream::decoded(raw, hand_on)).collect();
     let mut ledger = Ledger::at(before + 1);
-    ledger.know(know(db, decoded.iter().filter_map(|event| event.as_deref().ok())).await?);
+    ledger.know(know(way, decoded.iter().filter_map(|event| event.as_deref().ok())).await?);
     for (raw, event) in page.events.iter().zip(&decoded) {
         match event {
             Ok(event) => ledger.fold(event),
@@ -112,8 +126,9 @@ async fn take_in(session: &Session, reader: &mut Reader, db: &Client, page: &Pag
     let facts = hand_on.then(|| ledger.facts());
     let changes = ledger.into_changes();
     session.handed.writing();
-    reader.commit(db, page, &changes).await?;
+    reader.commit(way, page, &changes).await?;
     session.handed.written();
+    page.events.iter().for_each(|event| session.metrics.read(&event.kind));
     if let Some(facts) = facts {
         session.handed.put(before, &changes.entries, &page.events, &decoded, facts);
     }

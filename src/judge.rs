@@ -81,6 +81,9 @@ pub enum Judgement {
     Keep,
 }
 
+/// Nobody is told of a person who was forgotten before.
+const FORGOTTEN: &str = "forgotten";
+
 /// Judges.
 pub fn judge(ask: &Question<'_>, facts: &Facts, to: &Destination, now: Timestamp) -> Judgement {
     let event = ask.event;
@@ -156,6 +159,10 @@ fn purchase(ask: &Question<'_>, sale: &Sale, facts: &Facts, to: &Destination, no
 /// A purchase or a plain event.
 fn tell(ask: &Question<'_>, sale: Option<&Sale>, who: Object, facts: &Facts, to: &Destination, now: Timestamp) -> Judgement {
     let event = ask.event;
+    if event.forgotten {
+        // Whether the platform has it decides about its refunds.
+        return if ask.maybe_sent { Judgement::Unknown(FORGOTTEN.into()) } else { Judgement::Skip(FORGOTTEN.into()) };
+    }
     let generation = sale.map_or(1, |sale| sale.generation);
     let frozen = facts.receipts.get(&event.id);
     // What was said once is said again with the click ids and the value of then; but a consent that was withdrawn since ends it.

@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `marks` `outcome` `request` `words` | `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `retry` | `outbox` `http` `serve` `clock` `process` `telemetry` | `config` `ingest` `follow` `handed` `sender` `session` `settle` `preview` `daemon` `web` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `health` `marks` `metrics` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `pulse` `retry` `ready` `shadow` | `outbox` `http` `serve` `clock` `notify` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -50,11 +50,15 @@ pub mod click;
 pub mod command;
 pub mod delivery;
 pub mod grant;
+pub mod health;
 pub mod marks;
+pub mod metrics;
 pub mod outcome;
 pub mod request;
 
 pub mod template;
+
+pub mod apple;
 
 pub mod basis;
 pub mod destination;
@@ -66,12 +70,17 @@ pub mod when;
 
 pub mod breaker;
 pub mod limit;
+pub mod pulse;
+pub mod ready;
 pub mod retry;
 pub mod retry_after;
+pub mod shadow;
 
 pub mod clock;
 pub mod http;
+pub mod notify;
 pub mod process;
+pub mod progress;
 pub mod serve;
 
 pub mod outbox;
@@ -83,7 +92,9 @@ pub mod daemon;
 pub mod fake;
 pub mod follow;
 pub mod handed;
+pub mod inbox;
 pub mod ingest;
+pub mod observe;
 pub mod preview;
 pub mod sender;
 pub mod session;

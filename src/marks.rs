@@ -4,13 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use crate::books::{Receipt, State};
+use crate::{
+    books::{Receipt, State},
+    event::Kind,
+};
 
 /// A row for `postback.attempt`. `Debug` holds nothing personal.
 #[derive(Clone, Debug)]
 pub struct AttemptRow {
     /// The event.
     pub event: i64,
+    /// What it is, for whoever counts; the table has no such column. `None`: retention took the event, or it cannot be read.
+    pub kind: Option<Kind>,
     /// The entry of the stream that this answers.
     pub seq: i64,
     /// What became of it.

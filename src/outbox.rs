@@ -6,7 +6,7 @@ pub mod listen;
 pub mod pooler;
 pub mod reconnect;
 pub mod schema;
-mod statement;
+pub mod statement;
 mod tls;
 
 pub mod window;
@@ -20,20 +20,26 @@ pub mod facts;
 pub mod complete;
 pub mod position;
 
+pub mod backfill;
 pub mod command;
 pub mod heal;
 pub mod identity;
+pub mod lookup;
 pub mod maintain;
 pub mod owner;
 pub mod rebase;
+pub mod reconcile;
 
 pub mod inspect;
+
+pub mod apple;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use statement::Way;
 use tokio_postgres::{
-    Client, Row,
+    Row,
     error::Severity,
     types::{ToSql, Type},
 };
@@ -84,6 +90,14 @@ impl DbError {
     pub fn is_refusal(&self) -> bool {
         let refused = |error: &tokio_postgres::Error| error.as_db_error().is_some_and(|server| server.parsed_severity() == Some(Severity::Error));
         matches!(self, Self::Postgres(error) if refused(error))
+    }
+
+    /// What the server says against a statement; it may quote values of the shop's, so that it is for whoever wrote the statement alone.
+    fn server_text(&self) -> Option<String> {
+        match self {
+            Self::Postgres(error) if self.is_refusal() => error.as_db_error().map(|server| server.message().to_owned()),
+            _ => None,
+        }
     }
 
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
@@ -152,7 +166,7 @@ impl RawEvent {
 }
 
 /// A parameter with its type. Statements are sent unnamed with their types, in one round trip, because named ones do not pass
-/// a transaction pooler.
+/// a transaction pooler; the reader's, where nothing stands between, are prepared once: see `statement`.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// First words of a transaction that takes more than one round trip. It neither waits nor stays open for ever, whatever
@@ -192,9 +206,11 @@ fn within<T, E: Into<DbError>>(limit: Duration, work: impl Future<Output = Resul
 }
 
 /// One round trip: the pin, the statement, the end of the transaction.
-async fn pinned(db: &Client, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+async fn pinned<'a>(way: impl Into<Way<'a>>, pin: &str, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    let way = way.into();
     within(ANSWER, async {
-        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), db.query_typed(sql, params), db.batch_execute("commit"));
+        let (db, ready) = (way.db(), way.ready(sql, params).await?);
+        let (begun, rows, ended) = tokio::join!(db.batch_execute(pin), ready.query(params), db.batch_execute("commit"));
         begun?;
         let rows = rows?;
         ended.map(|()| rows)

@@ -19,6 +19,7 @@ pub mod times;
 pub mod postback;
 
 pub mod adjust;
+pub mod apple_relay;
 pub mod appsflyer;
 pub mod awin;
 pub mod cj;
@@ -124,6 +125,8 @@ platforms! {
     Adjust = "adjust", adjust::Settings;
     /// Singular server-to-server events.
     Singular = "singular", singular::Settings;
+    /// Apple's postbacks as they came, to whoever takes them where devices send them.
+    AppleRelay = "apple_relay", apple_relay::Settings;
 }
 
 /// What one platform is, under the settings of one destination. All of it is pure: the same arguments give the same bytes.
@@ -200,6 +203,11 @@ pub trait Adapter: Send + Sync {
     fn warnings(&self, kinds: &BTreeSet<Kind>, now: Timestamp) -> Vec<String> {
         let _ = (kinds, now);
         Vec::new()
+    }
+
+    /// When the platform ends the version of its API that the settings name, where it is known; a guess is better than nothing.
+    fn version_ends(&self) -> Option<Timestamp> {
+        None
     }
 
     /// A harmless request that shows whether the credential works, for `check --connect`.

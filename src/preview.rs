@@ -52,23 +52,54 @@ pub struct Previewed {
 
 /// Events of an order, oldest first.
 pub async fn events_of(db: &Client, reference: &str) -> Result<Vec<i64>, DbError> {
-    let rows = db.query_typed("select id from postback.event where ref = $1 order by id", &[(&reference, Type::TEXT)]).await?;
+    let rows = db
+        .query_typed("select e.id from postback.of_order($1) o join postback.event e on e.id = o.event order by e.id", &[(&reference, Type::TEXT)])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Events that the database holds, by id, at each destination, as of now. Unknown ids are left out.
-pub async fn of_database(db: &Client, destinations: &[Arc<Destination>], ids: &[i64], now: Timestamp, build: Build) -> Result<Vec<Previewed>, DbError> {
-    let events = stream::events(db, ids).await?;
+pub async fn of_database(
+    db: &Client,
+    destinations: &[Arc<Destination>],
+    ids: &[i64],
+    now: Timestamp,
+    build: Build,
+) -> Result<Vec<Previewed>, DbError> {
+    let looked: Vec<(i64, Timestamp)> = ids.iter().map(|id| (*id, now)).collect();
+    of_times(db, destinations, &looked, false, build).await
+}
+
+/// Past events as if nobody had told them yet, by what is known of their orders today, each at the time given with it; what was held
+/// back then, when its time came.
+pub async fn of_past(db: &Client, destinations: &[Arc<Destination>], events: &[(i64, Timestamp)]) -> Result<Vec<Previewed>, DbError> {
+    of_times(db, destinations, events, true, plain).await
+}
+
+async fn of_times(
+    db: &Client,
+    destinations: &[Arc<Destination>],
+    looked: &[(i64, Timestamp)],
+    afresh: bool,
+    build: Build,
+) -> Result<Vec<Previewed>, DbError> {
+    let ids: Vec<i64> = looked.iter().map(|(id, _)| *id).collect();
+    let events = stream::events(db, &ids).await?;
     let (unread, changes) = as_if_read(db, &events).await?;
     let mut all = Vec::new();
     for to in destinations {
         let about: Vec<About<'_>> = events.values().filter_map(|event| Some(About { event: event.as_ref().ok()?, has_history: true })).collect();
         let mut facts = facts::read(db, &to.name, &about).await?;
         overlay(&mut facts, &unread, &changes);
+        if afresh {
+            // What was said is said again as it was: a changed filter or value would not show.
+            facts.receipts.clear();
+            facts.last.clear();
+        }
         told_before(&mut facts);
-        for id in ids {
+        for (id, now) in looked {
             match events.get(id) {
-                Some(Ok(event)) => all.push(at(to, event, &facts, now, build)),
+                Some(Ok(event)) => all.push(if afresh { in_time(to, event, &facts, *now, build) } else { at(to, event, &facts, *now, build) }),
                 Some(Err(why)) => all.push(Previewed {
                     destination: Arc::clone(&to.name),
                     event: *id,
@@ -133,8 +164,22 @@ pub fn of_event(destinations: &[Arc<Destination>], event: &Arc<Event>, now: Time
 }
 
 fn at(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp, build: Build) -> Previewed {
-    let question = Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false, lost_until: None };
-    let result = match judge(&question, facts, to, now) {
+    told(to, event, judge(&question(event), facts, to, now), now, build)
+}
+
+fn in_time(to: &Arc<Destination>, event: &Arc<Event>, facts: &Facts, now: Timestamp, build: Build) -> Previewed {
+    match judge(&question(event), facts, to, now) {
+        Judgement::Hold { until, .. } => at(to, event, facts, until.max(now), build),
+        judged => told(to, event, judged, now, build),
+    }
+}
+
+fn question(event: &Arc<Event>) -> Question<'_> {
+    Question { event, seq: 0, cause: None, tries: 0, maybe_sent: false, maybe_since: None, settings_changed: false, lost_until: None }
+}
+
+fn told(to: &Arc<Destination>, event: &Arc<Event>, judged: Judgement, now: Timestamp, build: Build) -> Previewed {
+    let result = match judged {
         Judgement::Send { delivery, .. } => match build(&to.platform, &delivery, now) {
             Ok(request) => Ok(request),
             Err(Refusal::Skip(reason)) => Err(format!("skipped: {reason}")),

@@ -46,7 +46,9 @@ use crate::{
     http::Transport,
     limit::Limit,
     marks::Move,
+    metrics::Meter,
     outbox::{DbError, owner},
+    pulse::{self, Pulse},
     session::Session,
 };
 
@@ -62,7 +64,7 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
 /// What a destination's task is told from outside.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Control {
     /// The owner's present session, or none.
     pub sessions: watch::Receiver<Option<Arc<Session>>>,
@@ -72,6 +74,8 @@ pub struct Control {
     pub drain: Duration,
     /// A person's command changed rows: read them again.
     pub reload: Arc<Notify>,
+    /// Says that this task turns.
+    pub pulse: Pulse,
 }
 
 /// One destination.
@@ -93,6 +97,7 @@ pub struct Sender {
     /// What a former process left in doubt.
     former: Former,
     transport: Arc<dyn Transport>,
+    meter: Arc<Meter>,
 }
 
 type Work<T> = Option<Pin<Box<dyn Future<Output = Result<T, DbError>> + Send>>>;
@@ -125,13 +130,13 @@ struct Works {
 
 impl Sender {
     /// A destination that has sent nothing yet.
-    pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Self {
+    pub fn new(to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit, meter: Arc<Meter>) -> Self {
         let breaker = Breaker::new(to.limits);
         Self {
             to,
             limit,
             breaker,
-            wire: Wire::default(),
+            wire: Wire::new(Arc::clone(&meter)),
             stash: Vec::new(),
             doubt: None,
             announced: HashSet::new(),
@@ -139,6 +144,7 @@ impl Sender {
             gather: Gather::default(),
             former: Former::default(),
             transport,
+            meter,
         }
     }
 
@@ -166,6 +172,7 @@ impl Sender {
                     }
                 }
             }
+            control.pulse.rest();
             tokio::select! {
                 changed = control.sessions.changed() => if changed.is_err() { return },
                 back = self.wire.next() => self.stash.push(back),
@@ -177,6 +184,7 @@ impl Sender {
 
     /// Waits with the wire still read; what is wrong with one destination's rows must not end everybody's session.
     async fn sit_out(&mut self, control: &Control) {
+        control.pulse.within(SIT_OUT);
         let over = tokio::time::sleep(SIT_OUT);
         tokio::pin!(over);
         loop {
@@ -200,6 +208,8 @@ impl Sender {
             }
         }
         let served = self.serve_as(session, epoch, control).await;
+        self.meter.left();
+        control.pulse.within(pulse::ANSWERS);
         if matches!(served, Ok(true)) {
             session.keeper.give_back(&self.to.name).await?;
         }
@@ -210,6 +220,8 @@ impl Sender {
     async fn take(&mut self, session: &Arc<Session>, control: &Control, name: &Arc<str>) -> Result<Option<i64>, DbError> {
         let mut told = false;
         loop {
+            // Every destination asks, one after the other.
+            control.pulse.within(pulse::ANSWERS);
             if let Some(epoch) = session.keeper.take(name).await? {
                 return Ok(Some(epoch));
             }
@@ -228,6 +240,7 @@ impl Sender {
     async fn serve_as(&mut self, session: &Arc<Session>, epoch: i64, control: &Control) -> Result<bool, DbError> {
         let mut grown = session.watch();
         // Not given up when the session is lost: what a claim has found must be known, and each of its steps ends by itself.
+        control.pulse.within(pulse::ANSWERS);
         let mut desk = self.open(session, epoch).await?;
         let mut works = Works::default();
         let result = self.work(&mut desk, &mut works, &mut grown, control).await;
@@ -245,6 +258,7 @@ impl Sender {
         let mut reloading = false;
         loop {
             let now = Instant::now();
+            self.meter.worked(self.breaker.state(now));
             desk.book.wake(now);
             if drain_until.is_none() && !reloading {
                 self.read(desk, works, now);
@@ -264,6 +278,7 @@ impl Sender {
             }
             if let Some(until) = drain_until {
                 if quiet && self.wire.is_empty() {
+                    control.pulse.within(pulse::ANSWERS);
                     recording::leave(desk, &self.to.name).await?;
                     return Ok(true);
                 }
@@ -273,6 +288,7 @@ impl Sender {
                 }
             }
             let wake = self.next_look(desk, works, now, drain_until);
+            control.pulse.until(wake);
             tokio::select! {
                 biased;
                 // 1. The session is over: everything cached is void.

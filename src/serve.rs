@@ -1,36 +1,54 @@
 //! The only place that accepts connections for the daemon: HTTP/1.1, bounded, so that a slow or hostile client costs a place and
-//! nothing else. Routes are the callers'; so are limits on bodies and on the time that a request takes.
+//! nothing else. What is answered is the callers'; so are limits on bodies and on the time that a request takes.
 
 use std::{
+    error::Error,
     io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service,
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What one listener bears.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; the next one waits in the kernel's queue.
+    /// Connections at a time.
     pub connections: usize,
+    /// What becomes of the next one.
+    pub full: Full,
     /// A request's head has come by then, and so has the next request of a connection that is kept.
     pub head: Duration,
     /// Requests that run when the listener is stopped may take that long.
     pub grace: Duration,
 }
 
-/// Whose request this is: an extension of every request.
+/// What one more client gets when all places are taken.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub enum Full {
+    /// It waits in the kernel's queue.
+    Waits,
+    /// These bytes, an HTTP answer, and the end of the connection.
+    Told(&'static [u8]),
+}
+
+/// A head has no more fields than this.
+const FIELDS: usize = 64;
+/// Nor is it, or what is read of a body at once, longer than this many bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -46,25 +64,28 @@ pub async fn bind(section: &'static str, address: SocketAddr) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(|source| BindError { section, address, source })
 }
 
-/// Serves until told to stop, then lets running requests end within the grace.
-pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
+/// Serves until told to stop, then lets running requests end within the grace. `answering` makes what answers one client's requests.
+pub async fn serve<S, B>(listener: TcpListener, limits: Limits, stop: CancellationToken, answering: impl Fn(SocketAddr) -> S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
         // Ended ones are collected as others come: the set holds no more than there are places.
         while connections.try_join_next().is_some() {}
-        let place = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Ok(place) = Arc::clone(&places).acquire_owned() => place,
+            next = next(&listener, &places, limits.full) => next,
         };
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        let (stream, peer, place) = match next {
+            Ok(next) => next,
             Err(error) => {
                 // Out of file descriptors, mostly: others end meanwhile.
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -72,15 +93,15 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
                 continue;
             }
         };
-        let service = TowerToHyperService::new(routes.clone().layer(Extension(Peer(peer))));
-        let stop = stop.clone();
+        let (service, stop) = (answering(peer), stop.clone());
         connections.spawn(async move {
             let _place = place;
             let mut http = http1::Builder::new();
-            let serving = http.timer(TokioTimer::new()).header_read_timeout(limits.head).serve_connection(TokioIo::new(stream), service);
+            http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(FIELDS).max_buf_size(BUFFER).half_close(false);
+            let serving = http.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(serving);
             tokio::select! {
-                // An error is a client that went away or took too long.
+                // An error is a client that went away, took too long or sent no HTTP.
                 _ = serving.as_mut() => return,
                 () = stop.cancelled() => serving.as_mut().graceful_shutdown(),
             }
@@ -91,4 +112,26 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
     let until = Instant::now() + limits.grace;
     while let Ok(Some(_)) = tokio::time::timeout_at(until.into(), connections.join_next()).await {}
     connections.shutdown().await;
+}
+
+/// The next client that has a place.
+async fn next(listener: &TcpListener, places: &Arc<Semaphore>, full: Full) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = || Arc::clone(places);
+    match full {
+        Full::Waits => {
+            let place = place().acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, peer) = listener.accept().await?;
+            Ok((stream, peer, place))
+        }
+        Full::Told(answer) => loop {
+            let (stream, peer) = listener.accept().await?;
+            match place().try_acquire_owned() {
+                Ok(place) => return Ok((stream, peer, place)),
+                // What does not fit into an empty socket's buffer at once is not waited for.
+                Err(_) => {
+                    let _ = stream.try_write(answer);
+                }
+            }
+        },
+    }
 }

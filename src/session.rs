@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Fence,
     handed::Handed,
+    metrics::Metrics,
     outbox::{owner::Keeper, stream::Cache},
+    pulse::Pulses,
     settle::Settling,
 };
 
@@ -32,14 +34,18 @@ pub struct Session {
     pub cache: Cache,
     /// What the reader has just written.
     pub handed: Handed,
+    /// Whether all loops turn.
+    pub pulses: Pulses,
     /// Ends the session: a lost connection, a lost lock, another owner.
     pub lost: CancellationToken,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     grown: watch::Sender<i64>,
 }
 
 impl Session {
     /// A session that finds the stream at `last_seq`.
-    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64) -> Arc<Self> {
+    pub fn new(keeper: Keeper, pool: Pool, fence: Fence, settle: Duration, last_seq: i64, pulses: Pulses, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             keeper,
             pool,
@@ -47,7 +53,9 @@ impl Session {
             settling: Settling::new(settle, last_seq, Instant::now()),
             cache: Cache::default(),
             handed: Handed::new(last_seq),
+            pulses,
             lost: CancellationToken::new(),
+            metrics,
             grown: watch::Sender::new(last_seq),
         })
     }

@@ -49,7 +49,9 @@ async fn history(database: &Database) {
       insert into postback.attempt select 't', event, 1, seq, now(), case seq when 1 then 'delivered' when 2 then 'skipped' when 5 then 'retry' else 'dead' end,
              case seq when 2 then null else 400 + seq end, 300, case seq when 2 then 'no gclid' else 'HTTP ' || 400 + seq end from postback.log where seq <= 5;
       insert into postback.pending select 't', event, seq, (1000 + seq)::text, case seq when 5 then 'retrying' else 'dead' end, 1,
-             case seq when 5 then now() + interval '1 hour' end, now(), 'HTTP ' || 400 + seq from postback.log where seq between 3 and 5;";
+             case seq when 5 then now() + interval '1 hour' end, now(), 'HTTP ' || 400 + seq from postback.log where seq between 3 and 5;
+      insert into postback.tally select 't', date_bin('5 min', now(), '2000-01-01 00:00+00'), outcome, count(*), max(status), max(reason), now()
+        from postback.attempt group by outcome;";
     client.batch_execute(sql).await.expect("a history");
 }
 

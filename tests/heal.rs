@@ -11,6 +11,7 @@ use tokio_postgres::{Client, Statement};
 use postbackd::{
     clock::Fence,
     outbox::{DbError, connect, maintain, owner::Keeper},
+    pulse::Pulses,
     session::Session,
 };
 
@@ -472,7 +473,8 @@ async fn a_former_owner_heals_and_prunes_nothing() {
 
     run(&stage.db, "update postback.log set at = now() - interval '10 days'").await;
     let pool = connect::pool(&connect::Database::at(stage.database.url()), 2).expect("a pool");
-    let session = Session::new(keeper, pool, Fence::new(Duration::from_secs(3)), Duration::ZERO, 1);
+    let session =
+        Session::new(keeper, pool, Fence::new(Duration::from_secs(3)), Duration::ZERO, 1, Pulses::new(Instant::now()), std::sync::Arc::default());
     let day = Duration::from_secs(86_400);
     let ended = maintain::run(&session, epoch - 1, day).await;
     assert!(matches!(ended, DbError::Fenced), "{ended}");

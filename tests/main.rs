@@ -2,17 +2,23 @@
 
 mod support;
 
+mod backfill;
 mod bench;
 mod cli;
 mod copies;
 mod crash;
 mod demo;
 mod fake;
+mod forget;
 mod harness;
 mod heal;
 mod isolation;
+mod metrics;
 mod pooler;
+mod reconcile;
 mod reconnect;
+mod report;
+mod retention;
 mod roles;
 mod said;
 mod secrets;
@@ -26,12 +32,15 @@ mod wake;
 // Inside the shop's database.
 mod attach;
 mod schema;
+mod shadow;
 mod shop_beside;
 mod sql_api;
 
 mod adapters;
+mod apple;
 mod golden;
 mod in_doubt;
 mod injection;
 mod lost;
+mod notify;
 mod route;

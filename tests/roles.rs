@@ -92,6 +92,8 @@ async fn a_dashboard_reads_everything_but_people_and_writes_nothing() {
         "select * from postback.ingest",
         "select * from postback.attached",
         "select * from postback.migration",
+        "select id, received_at, protocol, version, verdict, reason, environment, identifier, sequence, app, won, fields, event from postback.apple_postback",
+        "select * from postback.apple_count",
         "select postback.event_id('purchase', '1')",
     ] {
         sql::run(&reader, readable).await;
@@ -114,6 +116,9 @@ async fn a_dashboard_reads_everything_but_people_and_writes_nothing() {
         "select nextval('postback.event_seq')",
         "select postback.off()",
         "select * from postback.heal()",
+        "select body from postback.apple_postback",
+        "delete from postback.apple_postback",
+        "delete from postback.apple_count",
     ] {
         let (state, message, _) = sql::fails(&reader, hidden).await;
         assert_eq!(state, "42501", "{hidden}: {message}");

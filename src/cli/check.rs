@@ -101,6 +101,13 @@ fn configuration(common: &Common, report: &mut Report) -> Option<Config> {
                     report.add("info", format!("destination {}: refunds are not told there; they are skipped and counted", to.name), None);
                 }
             }
+            if let Some(apple) = &config.apple {
+                report.ok(format!("Apple's postbacks are taken at {}, of {} apps", apple.listen, apple.apps.len()));
+                if apple.development {
+                    let hint = "set development = false once the test is over".to_owned();
+                    report.add("warning", "[apple] development: postbacks of tests are kept, which any phone in developer mode can make", Some(hint));
+                }
+            }
             Some(config)
         }
         Err(problems) => {

@@ -32,13 +32,23 @@ pub struct Args {
     asking: Asking,
 }
 
+/// Also of other commands.
 #[derive(Clone, Copy, Debug)]
-enum Since {
+pub(super) enum Since {
     Ago(std::time::Duration),
     At(Timestamp),
 }
 
-fn since(text: &str) -> Result<Since, String> {
+impl Since {
+    pub(super) fn time(self) -> Result<Timestamp, Failure> {
+        match self {
+            Self::At(time) => Ok(time),
+            Self::Ago(ago) => Timestamp::now().checked_sub(ago).map_err(|error| Failure::new(Exit::Usage, error)),
+        }
+    }
+}
+
+pub(super) fn since(text: &str) -> Result<Since, String> {
     let at = || text.parse().map(Since::At).map_err(|_| "a time like 2026-03-01T12:00:00Z or a duration like 2h is needed".to_owned());
     parse_duration(text).map(Since::Ago).map_or_else(at, Ok)
 }
@@ -48,10 +58,7 @@ pub(super) async fn replay(common: &Common, args: &Args) -> Result<Exit, Failure
     for name in &args.destination {
         pause::known(&db, name).await?;
     }
-    let since = match args.since {
-        Since::At(time) => time,
-        Since::Ago(ago) => Timestamp::now().checked_sub(ago).map_err(|error| Failure::new(Exit::Usage, error))?,
-    };
+    let since = args.since.time()?;
     let count = crate::outbox::inspect::since(&db, since).await?;
     if count == 0 {
         return Err(Failure::new(Exit::Failed, format!("nothing was read since {}", time(since))));

@@ -1,17 +1,23 @@
 //! `postbackd run`: configuration, telemetry, runtime, signals, daemon.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Common, Exit, Failure};
 use crate::{
     config::{Config, SecretMode},
-    daemon::{self, Signals},
+    daemon::{self, Reload, Signals, watchdog},
+    metrics::Metrics,
+    notify,
+    pulse::{self, Pulses},
     serve, telemetry,
     web::Web,
 };
@@ -43,20 +49,22 @@ pub fn run(common: &Common) -> Result<Exit, Failure> {
 async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     let heard = Heard::new().map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
     let stop = CancellationToken::new();
-    // One place: whoever asks twice before the first was taken gets the newer file anyway.
-    let (reload, reloads) = mpsc::channel(1);
+    let (reload, reloads) = Reload::new();
+    let metrics = Arc::new(Metrics::default());
     let (known, in_force) = watch::channel(Arc::new(config.clone()));
     if let Some(web) = &config.web {
         let listener = serve::bind("web", web.listen).await.map_err(|error| Failure::new(Exit::Failed, error))?;
         let address = listener.local_addr().unwrap_or(web.listen);
-        tracing::info!(%address, "listening for the page, metrics and health");
-        tokio::spawn(Web::new(in_force, stop.clone())?.serve(listener));
+        tracing::info!(%address, "listening for metrics and health");
+        tokio::spawn(Web::new(in_force, Arc::clone(&metrics), stop.clone())?.serve(listener));
     }
-    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known };
+    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known, drain: config.daemon.drain };
     tokio::spawn(listen(heard, stop.clone(), again, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
+    let pulses = Pulses::new(Instant::now());
+    watchdog::start(pulses.clone()).map_err(|error| Failure::new(Exit::Failed, format!("no thread can be begun: {error}")))?;
     // On the heap: it holds the whole daemon.
-    Box::pin(daemon::run(config, Signals { stop, reload: reloads })).await?;
+    Box::pin(daemon::run(config, Signals { stop, reload: reloads, pulses, metrics })).await?;
     tracing::info!("stopped; everything in flight is settled or will be taken up again");
     Ok(Exit::Done)
 }
@@ -65,19 +73,22 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
 struct Again {
     common: Common,
     log: crate::config::Log,
+    /// The longest of `[daemon] drain` so far: what is configured later may not be in force yet.
+    drain: Duration,
     web: Option<crate::config::Web>,
     known: watch::Sender<Arc<Config>>,
 }
 
 impl Again {
     /// The new configuration, or every problem in the log.
-    fn read(&self) -> Option<Config> {
+    fn read(&mut self) -> Option<Config> {
         match self.common.load(SecretMode::Reveal) {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 if config.log != self.log {
                     tracing::warn!("[log] has changed; that takes a restart");
                 }
+                self.drain = self.drain.max(config.daemon.drain);
                 if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
                     tracing::warn!("[web] listen has changed; that takes a restart");
                 }
@@ -87,6 +98,8 @@ impl Again {
             Err(problems) => {
                 problems.list.iter().for_each(|problem| tracing::error!("{}", problem.at(&problems.file)));
                 tracing::error!(problems = problems.list.len(), "configuration not reloaded; the old one stays in force");
+                notify::ready();
+                notify::status("the configuration that was to be reloaded is wrong, see the log; the old one stays in force");
                 None
             }
         }
@@ -105,14 +118,15 @@ impl Heard {
     }
 }
 
-async fn listen(mut heard: Heard, stop: CancellationToken, again: Again, reload: mpsc::Sender<Config>) {
+async fn listen(mut heard: Heard, stop: CancellationToken, mut again: Again, reload: watch::Sender<Option<Config>>) {
     loop {
         let name = tokio::select! {
             _ = heard.term.recv() => "SIGTERM",
             _ = heard.int.recv() => "SIGINT",
             _ = heard.hup.recv() => {
-                if let Some(config) = again.read() && reload.send(config).await.is_err() {
-                    return;
+                notify::reloading();
+                if let Some(config) = again.read() {
+                    reload.send_replace(Some(config));
                 }
                 continue;
             }
@@ -123,6 +137,8 @@ async fn listen(mut heard: Heard, stop: CancellationToken, again: Again, reload:
             std::process::exit(Exit::Failed as i32);
         }
         tracing::info!(signal = name, "stopping");
+        // Draining, the last marks, the locks.
+        notify::stopping(again.drain + pulse::ANSWERS);
         stop.cancel();
     }
 }

@@ -29,7 +29,15 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
     if platform.is_none() && !table.has("platform") {
         table.problem("platform", format!("it is missing; known: {}", Settings::KNOWN.join(", ")));
     }
-    let kinds = kinds(table);
+    let relay = platform.as_deref() == Some("apple_relay");
+    let apple = table.flag("apple").unwrap_or(relay);
+    let kinds = kinds(table, apple);
+    if apple && !kinds.contains(&Kind::Install) && !kinds.contains(&Kind::Custom) {
+        table.problem("kinds", "Apple's postbacks are of the kinds install and custom: add one of them, or leave apple out");
+    }
+    if relay && !apple {
+        table.problem("apple", "apple_relay takes nothing but Apple's postbacks: leave the key out");
+    }
     let when = table.text("when").and_then(|source| Filter::parse(&source).map_err(|why| table.problem("when", why)).ok());
     let consent = table.texts("consent").unwrap_or_default();
     let clicks = table.texts("click").unwrap_or_default();
@@ -82,6 +90,7 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
         name: Arc::from(name),
         platform,
         kinds,
+        apple,
         when,
         consent,
         click: clicks,
@@ -117,8 +126,8 @@ const BASES: [(&str, Basis); 4] = [
     ("net", Basis { without_tax: true, without_shipping: true }),
 ];
 
-fn kinds(table: &Section<'_>) -> BTreeSet<Kind> {
-    let default = || BTreeSet::from([Kind::Purchase, Kind::Refund]);
+fn kinds(table: &Section<'_>, apple: bool) -> BTreeSet<Kind> {
+    let default = || BTreeSet::from(if apple { [Kind::Install, Kind::Custom] } else { [Kind::Purchase, Kind::Refund] });
     let Some(words) = table.texts("kinds") else { return default() };
     let mut kinds = BTreeSet::new();
     for word in &words {

@@ -54,10 +54,7 @@ impl Vault<'_> {
                 if name.contains('/') {
                     return Err(format!("credential {name:?} is a name, not a path; use {{ file = .. }} for a path"));
                 }
-                let directory = (self.env)("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| format!("there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential={name}:/path/to/it"))?;
-                let path = PathBuf::from(directory).join(name);
-                Ok((filled(format!("credential {name}"), read(&path)?)?, None))
+                Ok((filled(format!("credential {name}"), self.credential(name)?)?, None))
             }
             _ => {
                 let path = self.base.join(name);
@@ -65,6 +62,26 @@ impl Vault<'_> {
                 Ok((filled(format!("file {}", path.display()), value)?, readable_by_all(&path)))
             }
         }
+    }
+}
+
+/// What the units of the package put before the names of the files in their directory of credentials, because systemd wants something.
+const PACKAGE: &str = "postbackd_";
+
+impl Vault<'_> {
+    /// What the service manager hands to the daemon. Whoever runs a command by hand reads the package's files themselves, if they may.
+    fn credential(&self, name: &str) -> Result<String, String> {
+        let Some(directory) = (self.env)("CREDENTIALS_DIRECTORY").map(PathBuf::from) else {
+            let path = self.base.join("credentials").join(name);
+            return read(&path).map_err(|error| {
+                format!("{error}; nor is there $CREDENTIALS_DIRECTORY, which systemd sets for the daemon by LoadCredential={name}:/path/to/it")
+            });
+        };
+        let of_package = directory.join(format!("{PACKAGE}{name}"));
+        let path = directory.join(name);
+        read(if !path.exists() && of_package.exists() { &of_package } else { &path }).map_err(|error| {
+            format!("{error}; put it into /etc/postbackd/credentials or add LoadCredential={name}:/path/to/it, and restart the unit")
+        })
     }
 }
 

@@ -184,6 +184,16 @@ impl<'a> Section<'a> {
         found
     }
 
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        match self.get(key)?.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            other => {
+                self.problem(key, format!("true or false is needed here, not {}", kind_of(other)));
+                None
+            }
+        }
+    }
+
     pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);

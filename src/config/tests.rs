@@ -69,7 +69,7 @@ fn the_example_shows_every_key_and_shows_it_right() {
             present.insert(format!("{section}.{key}"));
         }
     }
-    let missing: Vec<String> = asked.take().into_iter().filter(|key| key != "destination" && !present.contains(key)).collect();
+    let missing: Vec<String> = asked.take().into_iter().filter(|key| key != "destination" && key != "apple.app" && !present.contains(key)).collect();
     assert!(missing.is_empty(), "examples/postbackd.toml does not show {missing:?}");
 }
 
@@ -121,7 +121,7 @@ fn messages_of_the_file_and_of_the_daemon() {
         ("[database]\nurl = 5", "write it as { env"),
         ("[database]\nurl = \"mysql://x\"", "does not begin with postgres://"),
         ("[database]\nurl = { env = \"NOPE\" }", "the environment variable NOPE is not set"),
-        ("[database]\nurl = { credential = \"db\" }", "the unit needs LoadCredential=db"),
+        ("[database]\nurl = { credential = \"db\" }", "systemd sets for the daemon by LoadCredential=db"),
         ("[database]\nurl = { file = \"/nonexistent\" }", "cannot read /nonexistent"),
         ("[database\n", "test.toml:1: this is not TOML"),
         ("database = 1", "this is a table: write [database]"),
@@ -247,6 +247,78 @@ fn platforms_have_defaults_and_test_modes_of_their_own() {
 }
 
 #[test]
+fn the_manual_of_apple_shows_its_defaults() {
+    let table = |defaults: bool| {
+        let (mut text, mut within, mut example) = (DATABASE.to_owned(), false, false);
+        for line in EXAMPLE.lines() {
+            within = if line.starts_with('[') { line == "[apple]" } else { within };
+            if line.starts_with("# ") {
+                example = line.contains("Example");
+            }
+            let wanted = shown(line).filter(|_| example || defaults).unwrap_or(line);
+            text += if within { wanted } else { "" };
+            text.push('\n');
+        }
+        parse(&text).expect(&text).apple.expect("it listens")
+    };
+    assert_eq!(table(true), table(false));
+    let app = &table(false).apps[&525_463_029];
+    assert_eq!((app.fine.len(), app.coarse.len()), (3, 5));
+}
+
+#[test]
+fn the_documentation_of_apple_is_a_configuration() {
+    for document in [include_str!("../../docs/apple.md"), include_str!("../../README.md").split("### Apple's postbacks").nth(1).unwrap_or_default()] {
+        let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let text: String = blocks.take(2).take_while(|block| block.contains("apple")).collect();
+        let config = parse(&format!("{DATABASE}{text}")).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+        assert!(config.apple.is_some_and(|apple| apple.apps.len() == 1), "{text}");
+        assert!(config.destinations.iter().all(|to| to.apple && to.kinds.contains(&Kind::Install)));
+    }
+}
+
+#[test]
+fn messages_of_apple() {
+    let problems = |keys: &str| {
+        let text = format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\n{keys}\n");
+        parse(&text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    assert_eq!(problems("app.5.name = \"x\""), "");
+    for (keys, want) in [
+        ("", "test.toml:3: apple.app: no app is named"),
+        ("app.x.name = \"x\"", "apple.app.x: an app is named by its id"),
+        ("app.5.nam = \"x\"", "test.toml:5: apple.app.5.nam: there is no such key (did you mean name?)"),
+        ("app.5.currency = \"euro\"", "\"euro\" is no currency"),
+        ("app.5.fine = { 64 = \"x\" }", "apple.app.5.fine.64: a conversion value is 0 to 63"),
+        ("app.5.fine = { 9-1 = \"x\" }", "a range like \"10-19\""),
+        ("app.5.fine = { 07 = \"x\" }", "a conversion value is 0 to 63"),
+        ("app.5.fine = { 1-9 = \"x\", 9 = \"y\" }", "it means two things"),
+        ("app.5.fine = { 1 = 2 }", "a text is needed here, or { meaning ="),
+        ("app.5.fine = { 1 = { value = \"2\" } }", "apple.app.5.currency: it is missing"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { value = 2.5 } } }", "apple.app.5.fine.1.value: an amount in quotes"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { value = \"-1\" } } }", "not negative"),
+        ("app.5 = { currency = \"EUR\", fine = { 1 = { valu = \"1\" } } }", "there is no such key; a text"),
+        ("app.5.coarse = { some = \"x\" }", "a coarse value is low, medium or high"),
+        ("app.5.name = \"x\"\nproxies = [\"10.0.0.0/33\"]", "is neither an address nor a network"),
+        ("app.5.name = \"x\"\ndevelopment = \"yes\"", "true or false is needed here, not a text"),
+        ("app.5.name = \"x\"\nper_second = 0", "a whole number between 1 and 10000"),
+    ] {
+        assert!(problems(keys).contains(want), "{keys}\n{}", problems(keys));
+    }
+    let text = format!("{DATABASE}[apple]\nlisten = \"8079\"\napp.5.name = \"x\"");
+    assert!(parse(&text).expect_err("no address").to_string().contains("\"127.0.0.1:8079\" or"));
+    let warned =
+        |keys: &str| parse(&format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\napp.5.name = \"x\"\n{keys}")).expect(keys).warnings.join("; ");
+    assert!(warned("forward = true").contains("no destination wants Apple's postbacks"));
+    let relay = "[destination.r]\nplatform = \"apple_relay\"\nbase_url = \"https://p.example\"\nprotocols = [\"skadnetwork\"]";
+    assert!(warned(relay).contains("set forward = true"));
+    assert!(!warned(&format!("forward = true\n{relay}")).contains("Apple's postbacks"));
+    assert_eq!(good("apple = true").kinds.iter().copied().collect::<Vec<_>>(), [Kind::Install, Kind::Custom]);
+    assert!(!good("kinds = [\"install\"]").apple);
+    assert!(destination("apple = true\nkinds = [\"purchase\"]").contains("are of the kinds install and custom"));
+}
+
+#[test]
 fn the_digest_follows_what_shapes_a_request_and_nothing_else() {
     let plain = good("");
     assert_eq!(plain.digest.len(), 64);
@@ -300,6 +372,27 @@ fn secrets_are_read_or_named_and_never_shown() {
     for bad in ["credential = \"../token\"", "env = \"\"", "vault = \"x\"", "env = \"A\"\nfile = \"b\""] {
         assert!(vault.find(&value(bad), SecretMode::Reveal).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn the_packages_directory_of_credentials_needs_no_line_in_a_unit() {
+    let (etc, run) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    std::fs::create_dir(etc.path().join("credentials")).expect("a directory");
+    std::fs::write(etc.path().join("credentials/token"), "by-hand\n").expect("writing");
+    std::fs::write(run.path().join("postbackd_token"), "by-unit\n").expect("writing");
+    let value = toml::Value::Table("credential = \"token\"".parse().expect("TOML"));
+    let found = |env: &dyn Fn(&str) -> Option<String>| {
+        let vault = secret::Vault { base: etc.path(), env };
+        vault.find(&value, SecretMode::Reveal).map(|(secret, _)| secret.reveal().to_owned())
+    };
+    assert_eq!(found(&|_| None).as_deref(), Ok("by-hand"));
+    let unit = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| run.path().display().to_string());
+    assert_eq!(found(&unit).as_deref(), Ok("by-unit"));
+    // A line of the admin's own comes first.
+    std::fs::write(run.path().join("token"), "by-admin\n").expect("writing");
+    assert_eq!(found(&unit).as_deref(), Ok("by-admin"));
+    std::fs::remove_file(run.path().join("token")).and_then(|()| std::fs::remove_file(run.path().join("postbackd_token"))).expect("removing");
+    assert!(found(&unit).is_err_and(|error| error.contains("/etc/postbackd/credentials")), "what the unit was not given is not looked for elsewhere");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The destinations' tasks: begun, reloaded, drained.
+//! What serves as long as the process does, whoever owns the database: the destinations' tasks, begun, reloaded, drained; and the listener
+//! for Apple's postbacks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,7 +14,10 @@ use crate::{
     config::Config,
     destination::Destination,
     http,
+    inbox::Inbox,
     limit::Limits,
+    metrics::{About, Metrics},
+    pulse::{self, Pulse, Pulses},
     sender::{Control, Sender},
     session::Session,
 };
@@ -29,6 +33,9 @@ pub(super) struct Fleet {
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
     reloads: Reloads,
+    pulses: Pulses,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
 }
 
 struct Running {
@@ -54,8 +61,19 @@ impl Reloads {
     }
 }
 
+/// What metrics tell of a destination.
+fn about(to: &Destination) -> About {
+    About {
+        destination: Arc::clone(&to.name),
+        platform: to.platform.platform(),
+        mode: to.mode.as_str(),
+        kinds: to.kinds.clone(),
+        version_ends: to.platform.version_ends(),
+    }
+}
+
 impl Fleet {
-    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, pulses: &Pulses, metrics: &Arc<Metrics>) -> Self {
         Self {
             sessions: sessions.subscribe(),
             stop: stop.clone(),
@@ -65,11 +83,19 @@ impl Fleet {
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
+            pulses: pulses.clone(),
+            inbox: Inbox::default(),
+            metrics: Arc::clone(metrics),
         }
     }
 
     pub(super) fn reloads(&self) -> Reloads {
         self.reloads.clone()
+    }
+
+    /// How long a destination may take to end after it was told to.
+    pub(super) fn patience(&self) -> Duration {
+        self.drain + pulse::ANSWERS
     }
 
     /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
@@ -80,7 +106,7 @@ impl Fleet {
         let mut clients = HashMap::new();
         for to in &wanted {
             let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
-            clients.insert(Arc::clone(&to.name), http::token::Authorized::new(Arc::new(client), &self.tokens));
+            clients.insert(Arc::clone(&to.name), client);
         }
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
@@ -99,23 +125,28 @@ impl Fleet {
             }
             self.leaving.pop();
         }
+        self.metrics.keep(&wanted.iter().map(|to| Arc::clone(&to.name)).collect::<Vec<_>>());
         for to in wanted {
             if self.running.contains_key(&to.name) {
                 continue;
             }
             let Some(client) = clients.remove(&to.name) else { continue };
             let stop = self.stop.child_token();
-            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload: self.reloads.of(&to.name) };
-            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name));
+            let (reload, pulse) = (self.reloads.of(&to.name), self.pulses.pulse(format!("destination {}", to.name)));
+            let control = Control { sessions: self.sessions.clone(), stop: stop.clone(), drain: self.drain, reload, pulse };
+            let meter = self.metrics.meter(about(&to));
+            let client = http::token::Authorized::new(Arc::new(client), &self.tokens, Arc::clone(&meter));
+            let sender = Sender::new(Arc::clone(&to), Arc::new(client), self.limits.of(&to.name), meter);
             let task = tokio::spawn(sender.run(control));
             let fingerprint = config.fingerprint(&to.name).to_owned();
             self.running.insert(Arc::clone(&to.name), Running { destination: to, fingerprint, stop, task });
         }
+        self.inbox.apply(config.apple.as_ref(), &config.database).await;
         Ok(())
     }
 
     /// Waits for the destinations to drain, proving ownership meanwhile so that their last marks count.
-    pub(super) async fn drain(&mut self, session: &Session) {
+    pub(super) async fn drain(&mut self, session: &Session, pulse: &Pulse) {
         let tasks: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
         let all = async {
             for running in tasks {
@@ -124,7 +155,7 @@ impl Fleet {
         };
         tokio::select! {
             () = all => {}
-            lost = prove(session) => tracing::warn!(error = %lost, "lost the database while draining"),
+            lost = prove(session, pulse) => tracing::warn!(error = %lost, "lost the database while draining"),
         }
     }
 
@@ -133,5 +164,6 @@ impl Fleet {
             running.stop.cancel();
             let _ = running.task.await;
         }
+        self.inbox.stop().await;
     }
 }

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -21,6 +22,7 @@ use super::{Sending, Transport};
 use crate::{
     clock::since_boot,
     grant::{Grant, Means},
+    metrics::Meter,
     outcome::{Reply, SendError, quote},
     request::{Method, Request},
     secret::Secret,
@@ -33,6 +35,8 @@ mod assertion;
 const MARGIN: Duration = Duration::from_secs(60);
 /// What is assumed where the answer does not say how long a token lasts (RFC 6749 leaves it open).
 const LASTS: Duration = Duration::from_secs(600);
+/// No token is believed to last longer.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// RFC 6749, section 5.2: errors that no repetition mends.
 const DEAD: [&str; 5] = ["invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type"];
 
@@ -46,7 +50,7 @@ pub struct Tokens {
 /// One credential's.
 #[derive(Default)]
 struct Slot {
-    token: Option<(Secret, Instant)>,
+    token: Option<Held>,
     /// What the platform gave instead of the configured one.
     refresh: Option<Secret>,
 }
@@ -57,9 +61,21 @@ impl std::fmt::Debug for Slot {
     }
 }
 
+/// A token that is good for some time.
+#[derive(Clone)]
+struct Held {
+    token: Secret,
+    /// Given up then.
+    until: Instant,
+    /// By the platform's word.
+    ends: Timestamp,
+    /// The refresh token's end, where the platform says so.
+    refresh_ends: Option<Timestamp>,
+}
+
 /// A token for one request.
 struct Given {
-    token: Secret,
+    held: Held,
     /// Fetched for this very request.
     fresh: bool,
 }
@@ -88,10 +104,8 @@ impl Tokens {
         let slot = self.slot(&id);
         let mut slot = slot.lock().await;
         let now = Instant::now();
-        if let Some((token, until)) = &slot.token
-            && now < *until
-        {
-            return Ok(Given { token: token.clone(), fresh: false });
+        if let Some(held) = slot.token.as_ref().filter(|held| now < held.until) {
+            return Ok(Given { held: held.clone(), fresh: false });
         }
         let mut refused = None;
         let mut body = None;
@@ -115,13 +129,19 @@ impl Tokens {
             self.keep(&grant, &id, new);
             slot.refresh = Some(Secret::new("rotated refresh token", new));
         }
-        let seconds = body.get("expires_in").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
-        let lasts = seconds.map_or(LASTS, Duration::from_secs);
-        // A token that ends within the margin is still good for this request.
-        let until = now + lasts.saturating_sub(MARGIN.min(lasts / 2));
-        let token = Secret::new("access token", token);
-        slot.token = Some((token.clone(), until));
-        Ok(Given { token, fresh: true })
+        let seconds = |key: &str| body.get(key).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+        let lasts = seconds("expires_in").map_or(LASTS, |seconds| Duration::from_secs(seconds).min(LONGEST));
+        let ends = |lasts: Duration| Timestamp::now().checked_add(lasts).unwrap_or(Timestamp::MAX);
+        let held = Held {
+            token: Secret::new("access token", token),
+            // A token that ends within the margin is still good for this request.
+            until: now + lasts.saturating_sub(MARGIN.min(lasts / 2)),
+            ends: ends(lasts),
+            // No standard has this field. Where a platform does not say it, nobody knows.
+            refresh_ends: seconds("refresh_token_expires_in").map(|seconds| ends(Duration::from_secs(seconds).min(LONGEST))),
+        };
+        slot.token = Some(held.clone());
+        Ok(Given { held, fresh: true })
     }
 
     /// What may be shown, the newest first: what this process was given, what another wrote down, what is configured (`None`). A file
@@ -144,7 +164,7 @@ impl Tokens {
     async fn forget(&self, grant: &Grant, token: &Secret) {
         let slot = self.slot(&grant.id());
         let mut slot = slot.lock().await;
-        slot.token.take_if(|(have, _)| have == token);
+        slot.token.take_if(|held| held.token == *token);
     }
 
     fn file(&self, id: &str) -> Option<PathBuf> {
@@ -217,7 +237,7 @@ fn ask(grant: &Grant, rotated: Option<&Secret>) -> Result<Request, SendError> {
             form.extend(scope.iter().map(|scope| ("scope", scope.clone())));
         }
         Means::ServiceAccount { key_file, scope } => {
-            let assertion = assertion::signed(key_file, scope, &grant.token_url, jiff::Timestamp::now()).map_err(|why| SendError::NoToken {
+            let assertion = assertion::signed(key_file, scope, &grant.token_url, Timestamp::now()).map_err(|why| SendError::NoToken {
                 why: format!("{} {why}", key_file.name()),
                 fix: "put the JSON key file there as the cloud's console gives it out, reload and resume".into(),
             })?;
@@ -255,38 +275,41 @@ fn refused(grant: &Grant, reply: &Reply, body: &Value) -> SendError {
 pub struct Authorized {
     inner: Arc<dyn Transport>,
     tokens: Arc<Tokens>,
+    meter: Arc<Meter>,
 }
 
 impl Authorized {
     /// Tokens are fetched over `inner` too: proxy and authorities are the same.
-    pub fn new(inner: Arc<dyn Transport>, tokens: &Arc<Tokens>) -> Self {
-        Self { inner, tokens: Arc::clone(tokens) }
+    pub fn new(inner: Arc<dyn Transport>, tokens: &Arc<Tokens>, meter: Arc<Meter>) -> Self {
+        Self { inner, tokens: Arc::clone(tokens), meter }
     }
 }
 
 impl Transport for Authorized {
     fn send(&self, mut request: Request, deadline: Duration) -> Sending {
         let Some(grant) = request.grant.take() else { return self.inner.send(request, deadline) };
-        let (inner, tokens) = (Arc::clone(&self.inner), Arc::clone(&self.tokens));
+        let (inner, tokens, meter) = (Arc::clone(&self.inner), Arc::clone(&self.tokens), Arc::clone(&self.meter));
         // As in the client: from the call on, on the clock that goes on while a machine sleeps.
         let until = since_boot() + deadline;
         Box::pin(async move {
             // A task of its own: whoever gives up waiting must not take an answer with him that holds the next refresh token.
             let giving = tokio::spawn(Arc::clone(&tokens).give(Arc::clone(&grant), Arc::clone(&inner), deadline));
             let given = match tokio::time::timeout(deadline, giving).await {
-                Ok(Ok(given)) => given?,
-                Ok(Err(_)) => return Err(SendError::NotSent("fetching an access token failed inside".into())),
-                Err(_) => return Err(SendError::NotSent(format!("no access token for {} within {deadline:?}", grant.secret().name()))),
+                Ok(Ok(given)) => given,
+                Ok(Err(_)) => Err(SendError::NotSent("fetching an access token failed inside".into())),
+                Err(_) => Err(SendError::NotSent(format!("no access token for {} within {deadline:?}", grant.secret().name()))),
             };
-            request.headers.push(("Authorization".into(), format!("Bearer {}", given.token.reveal())));
+            let Given { held, fresh } = given.inspect_err(|error| meter.no_token(matches!(error, SendError::NoToken { .. })))?;
+            meter.token(held.ends, held.refresh_ends);
+            request.headers.push(("Authorization".into(), format!("Bearer {}", held.token.reveal())));
             let left = until.saturating_sub(since_boot());
             if left.is_zero() {
                 return Err(SendError::NotSent("fetching an access token took all of the time".into()));
             }
             let reply = inner.send(request, left).await?;
             // Taken back before its time: the next attempt fetches another. A fresh one that is refused is for the adapter to judge.
-            if reply.status == 401 && !given.fresh {
-                tokens.forget(&grant, &given.token).await;
+            if reply.status == 401 && !fresh {
+                tokens.forget(&grant, &held.token).await;
                 return Err(SendError::NotSent(format!("the access token for {} ended before its time", grant.secret().name())));
             }
             Ok(reply)
@@ -295,7 +318,7 @@ impl Transport for Authorized {
 }
 
 /// Claims of an assertion, for whoever signs.
-fn claims(issuer: &str, scope: &str, audience: &str, now: jiff::Timestamp) -> Value {
+fn claims(issuer: &str, scope: &str, audience: &str, now: Timestamp) -> Value {
     json!({ "iss": issuer, "scope": scope, "aud": audience, "iat": now.as_second(), "exp": now.as_second() + 3_600 })
 }
 

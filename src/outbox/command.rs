@@ -35,7 +35,8 @@ async fn in_one_transaction(db: &mut Client, reader: &mut Reader, id: i64, what:
         Err(error) => (Answer { ok: false, count: 0, text: format!("not a command that this version knows: {error}") }, 0),
     };
     let text = serde_json::to_string(&answer).map_err(|error| DbError::Unexpected(error.to_string()))?;
-    let sql = "update postback.command set answer = $2::jsonb, answered = clock_timestamp() where id = $1";
+    // Words that name a person are not kept.
+    let sql = "update postback.command set answer = $2::jsonb, answered = clock_timestamp(), what = what - 'words' where id = $1";
     tx.query_typed(sql, &[(&id, Type::INT8), (&text, Type::TEXT)]).await?;
     // Other daemons that work destinations look at `acted`.
     let sql = "update postback.ingest set acted = greatest(acted, $2), last_seq = last_seq + $1,
@@ -82,7 +83,26 @@ async fn carry_out(tx: &Transaction<'_>, last_seq: i64, command: &Command) -> Re
             let added = update(tx, sql, &[(&last_seq, Type::INT8), (since, Type::TIMESTAMPTZ), (destinations, Type::TEXT_ARRAY)]).await?;
             Ok((done(added, format!("{added} events are judged again; what a platform would count twice is not repeated")), added))
         }
+        Command::Forget { orders, events, words } => Ok((forget(tx, orders, events, words).await?, 0)),
     }
+}
+
+/// Every table of the schema, in one statement.
+async fn forget(tx: &Transaction<'_>, orders: &[String], events: &[i64], words: &[String]) -> Result<Answer, DbError> {
+    let sql = "select array_agg(distinct o.event) from unnest($1::text[]) r(ref), postback.of_order(r.ref) o";
+    let rows = tx.query_typed(sql, &[(&orders, Type::TEXT_ARRAY)]).await?;
+    let mut ids: Vec<i64> = rows.first().and_then(|row| row.get::<_, Option<Vec<i64>>>(0)).unwrap_or_default();
+    ids.extend_from_slice(events);
+    let rows = tx
+        .query_typed(include_str!("../../sql/forget.sql"), &[(&ids, Type::INT8_ARRAY), (&orders, Type::TEXT_ARRAY), (&words, Type::TEXT_ARRAY)])
+        .await?;
+    let (events, rows, trouble): (i64, i64, i64) = rows.first().map_or((0, 0, 0), |row| (row.get(0), row.get(1), row.get(2)));
+    let count = events + rows + trouble;
+    let text = match count {
+        0 => "nothing is known under that name".to_owned(),
+        _ => format!("forgotten in {events} events, {rows} rows that follow from them and {trouble} rows of trouble; what waited is not told"),
+    };
+    Ok(Answer { ok: count > 0, count, text })
 }
 
 fn named(count: i64, destination: &str, done: &str) -> String {

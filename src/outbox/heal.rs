@@ -39,7 +39,7 @@ async fn heal(session: &Session, epoch: i64) -> Result<bool, DbError> {
     let sql = "select name, said, failed from postback.heal($1, $2)";
     let begin = format!("begin; {BOUNDED}");
     let params: [super::Param<'_>; 2] = [(&epoch, Type::INT8), (&CHUNK, Type::INT4)];
-    let rows = super::pinned(&db, &begin, sql, &params).await?;
+    let rows = super::pinned(&**db, &begin, sql, &params).await?;
     let mut tried = 0;
     for row in &rows {
         let (trigger, said, failed): (&str, i64, i64) = (row.get(0), row.get(1), row.get(2));

@@ -6,7 +6,13 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 use tokio_postgres::{Client, types::Type};
 
-use super::{ANSWER, DbError, PIN, RawEvent, statement::with_parts, window::Snapshot, window::Window, within};
+use super::{
+    ANSWER, DbError, PIN, Param, RawEvent,
+    statement::{Ready, Way, with_parts},
+    window::Snapshot,
+    window::Window,
+    within,
+};
 use crate::{
     books::{Changes, Known, Refund, Sale},
     event::{Event, Kind},
@@ -61,29 +67,29 @@ impl Reader {
     }
 
     /// Looks once; `None` when no transaction has finished since the last look: one statement, no table.
-    pub async fn read(&mut self, db: &Client) -> Result<Option<Page>, DbError> {
-        let (to, standby) = super::window::now(db).await?;
+    pub async fn read(&mut self, way: Way<'_>) -> Result<Option<Page>, DbError> {
+        let (to, standby) = super::window::now(way).await?;
         if standby {
             return Err(DbError::Standby);
         }
         if let Some((win, after)) = self.paging.clone() {
-            return self.read_page(db, win, after).await.map(Some);
+            return self.read_page(way, win, after).await.map(Some);
         }
         if to.text == self.snap.text {
             return Ok(None);
         }
         let window = Window::between(&self.snap, &to);
-        match window.read_whole(db, PAGE).await? {
+        match window.read_whole(way, PAGE).await? {
             Some(events) => Ok(Some(Page { events, more: false, snap: to, paging: None })),
             None => {
-                let lowest = window.lowest_id(db).await?.unwrap_or(1);
-                self.read_page(db, to, lowest - 1).await.map(Some)
+                let lowest = window.lowest_id(way).await?.unwrap_or(1);
+                self.read_page(way, to, lowest - 1).await.map(Some)
             }
         }
     }
 
-    async fn read_page(&self, db: &Client, win: Snapshot, after: i64) -> Result<Page, DbError> {
-        let events = Window::between(&self.snap, &win).read_page(db, after, PAGE).await?;
+    async fn read_page(&self, way: Way<'_>, win: Snapshot, after: i64) -> Result<Page, DbError> {
+        let events = Window::between(&self.snap, &win).read_page(way, after, PAGE).await?;
         Ok(match events.last().map(|last| last.id) {
             // The stored `snap` stays at the window's beginning while pages are open.
             Some(last) if events.len() == PAGE => Page { events, more: true, snap: self.snap.clone(), paging: Some((win, last)) },
@@ -92,9 +98,9 @@ impl Reader {
     }
 
     /// Puts a page into the stream, durably, and moves on. An empty window writes nothing.
-    pub async fn commit(&mut self, db: &Client, page: &Page, changes: &Changes) -> Result<(), DbError> {
+    pub async fn commit(&mut self, way: Way<'_>, page: &Page, changes: &Changes) -> Result<(), DbError> {
         if !page.events.is_empty() || self.paging.is_some() {
-            self.write(db, &page.snap, page.paging.as_ref(), changes).await?;
+            self.write(way, &page.snap, page.paging.as_ref(), changes).await?;
         }
         self.snap = page.snap.clone();
         self.paging.clone_from(&page.paging);
@@ -103,7 +109,7 @@ impl Reader {
 
     /// The one writing statement: it updates the ingest row first, and writes nothing when somebody else has. A single
     /// statement is one round trip and one transaction, also behind a transaction pooler.
-    async fn write(&mut self, db: &Client, snap: &Snapshot, paging: Option<&(Snapshot, i64)>, changes: &Changes) -> Result<(), DbError> {
+    async fn write(&mut self, way: Way<'_>, snap: &Snapshot, paging: Option<&(Snapshot, i64)>, changes: &Changes) -> Result<(), DbError> {
         let Changes { sales, new_sales, refunds, once, entries, notes } = changes;
         // The new ones first: SQL is told how many they are.
         let sales: Vec<&Sale> = new_sales.iter().chain(sales).collect();
@@ -150,7 +156,7 @@ impl Reader {
         });
         let rows = within(
             ANSWER,
-            db.query_typed(
+            way.query(
                 &sql,
                 &[
                     (&self.epoch, Type::INT8),
@@ -196,7 +202,8 @@ impl Reader {
 }
 
 /// Loads the part of the ledger that these events touch.
-pub async fn know<'a>(db: &Client, events: impl Iterator<Item = &'a Event>) -> Result<Known, DbError> {
+pub async fn know<'a, 'e>(way: impl Into<Way<'a>>, events: impl Iterator<Item = &'e Event>) -> Result<Known, DbError> {
+    let way = way.into();
     let (mut orders, mut plain) = (BTreeSet::new(), BTreeSet::new());
     for event in events {
         if event.kind.is_plain() {
@@ -207,30 +214,27 @@ pub async fn know<'a>(db: &Client, events: impl Iterator<Item = &'a Event>) -> R
     }
     let orders: Vec<&str> = orders.into_iter().collect();
     let (kinds, refs): (Vec<&str>, Vec<&str>) = plain.into_iter().unzip();
-    let sales = async {
-        match orders.is_empty() {
-            true => Ok(Vec::new()),
-            false => db.query_typed(&format!("select {SALE} from postback.sale where order_ref = any($1)"), &[(&orders, Type::TEXT_ARRAY)]).await,
-        }
+    let keys: [Param<'_>; 1] = [(&orders, Type::TEXT_ARRAY)];
+    let plain: [Param<'_>; 2] = [(&kinds, Type::TEXT_ARRAY), (&refs, Type::TEXT_ARRAY)];
+    let (sales_sql, refunds_sql) = (
+        format!("select {SALE} from postback.sale where order_ref = any($1)"),
+        format!("select {REFUND} from postback.refund where order_ref = any($1)"),
+    );
+    let once_sql = "select o.kind, o.ref, o.event from unnest($1, $2) k(kind, ref) join postback.once o using (kind, ref)";
+    let all = async {
+        let (sales, refunds, once) = (way.ready(&sales_sql, &keys).await?, way.ready(&refunds_sql, &keys).await?, way.ready(once_sql, &plain).await?);
+        let asked = async |wanted: bool, ready: &Ready<'_>, params: &[Param<'_>]| if wanted { ready.query(params).await } else { Ok(Vec::new()) };
+        let db = way.db();
+        // Pinned like everything that meets a table of which the planner may still think that it is empty: without it each page
+        // scanned the whole ledger.
+        tokio::try_join!(
+            db.batch_execute(PIN),
+            asked(!orders.is_empty(), &sales, &keys),
+            asked(!orders.is_empty(), &refunds, &keys),
+            asked(!refs.is_empty(), &once, &plain),
+            db.batch_execute("commit")
+        )
     };
-    let refunds = async {
-        match orders.is_empty() {
-            true => Ok(Vec::new()),
-            false => db.query_typed(&format!("select {REFUND} from postback.refund where order_ref = any($1)"), &[(&orders, Type::TEXT_ARRAY)]).await,
-        }
-    };
-    let once = async {
-        match refs.is_empty() {
-            true => Ok(Vec::new()),
-            false => {
-                let sql = "select o.kind, o.ref, o.event from unnest($1, $2) k(kind, ref) join postback.once o using (kind, ref)";
-                db.query_typed(sql, &[(&kinds, Type::TEXT_ARRAY), (&refs, Type::TEXT_ARRAY)]).await
-            }
-        }
-    };
-    // Pinned like everything that meets a table of which the planner may still think that it is empty: without it each page
-    // scanned the whole ledger.
-    let all = async { tokio::try_join!(db.batch_execute(PIN), sales, refunds, once, db.batch_execute("commit")) };
     let ((), sales, refunds, once, ()) = within(ANSWER, all).await?;
     Ok(Known {
         sales: sales.iter().map(|row| sale_row(row, 0)).collect::<Result<_, _>>()?,

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::DbError;
+use super::{ANSWER_SOON, DbError, within};
 
 mod lists;
 mod order;
 mod recent;
+pub mod report;
 mod server;
 
-pub use lists::{Attempt, Before, Exception, Trouble, attempts, count, exceptions, newest, reasons, since, trouble, troubles_open};
+pub use lists::{Attempt, Before, Exception, Trouble, attempts, count, exceptions, newest, read_before, reasons, since, trouble, troubles_open};
 pub use order::{Delivery, Event, Order, Sale, order, recent_events};
 pub use recent::{Fault, Mark, Receipt, Tally, faults, marks, marks_of, receipts, tallies};
 pub use server::{Finding, Server, doctor, missing_privileges, server};
@@ -88,6 +89,9 @@ pub struct Standing {
     pub skipped_hour: i64,
     /// When the oldest of what waits came into the stream.
     pub oldest: Option<Timestamp>,
+    /// The same of what does not wait on purpose: since it came into the stream, or was first tried, or could be sent. Nothing that
+    /// is held until a time to come, and nothing that stands behind another event of its order, which has its own.
+    pub overdue: Option<Timestamp>,
     /// A person paused it.
     pub paused: bool,
     /// Why nobody can deliver there, and what to do.
@@ -127,6 +131,26 @@ pub async fn status(db: &Client) -> Result<Status, DbError> {
     })
 }
 
+/// The same for whoever asks again and again, within 5 s or not at all. `None`: the server is a standby.
+pub async fn glance(db: &Client) -> Result<Option<Status>, DbError> {
+    within(ANSWER_SOON, async {
+        let (begun, standby, status, ended) = tokio::join!(
+            db.batch_execute("begin; set transaction read only; set local statement_timeout = '5s'"),
+            db.query_typed("select pg_is_in_recovery()", &[]),
+            status(db),
+            db.batch_execute("commit"),
+        );
+        begun?;
+        if standby?.first().is_some_and(|row| row.get(0)) {
+            return Ok(None);
+        }
+        let status = status?;
+        ended?;
+        Ok::<_, DbError>(Some(status))
+    })
+    .await
+}
+
 /// A session proves itself every second, and the server ends it after 5 s of silence.
 const DAEMONS: &str = "
   select d.instance, d.began, d.checked, exists (select from postback.ingest i where i.daemon = d.id),
@@ -137,19 +161,26 @@ fn present(row: &tokio_postgres::Row) -> Present {
     Present { instance: row.get(0), since: row.get(1), checked: row.get(2), reads: row.get(3), destinations: row.get(4) }
 }
 
+/// Where the rows that a destination may have are all taken by what is held, its position waits on purpose.
 const STANDINGS: &str = "
   select p.destination, p.seq, i.last_seq - p.seq + coalesce(w.open, 0), coalesce(w.retrying, 0), coalesce(w.held, 0), coalesce(w.parked, 0),
          coalesce(w.sending, 0), coalesce(w.accepted, 0), coalesce(w.dead, 0), coalesce(w.unknown, 0), coalesce(a.delivered, 0), coalesce(a.skipped, 0),
-         least(w.oldest, (select l.at from postback.log l where l.seq = p.seq + 1)), p.paused, p.halted,
-         exists (select from postback.daemon d where d.id = p.daemon and d.released is null and d.checked > clock_timestamp() - interval '6 s')
+         least(w.oldest, f.at), p.paused, p.halted,
+         exists (select from postback.daemon d where d.id = p.daemon and d.released is null and d.checked > clock_timestamp() - interval '6 s'),
+         least(w.overdue, case when coalesce(w.held, 0) < 1000 then f.at end)
     from postback.ingest i cross join postback.position p
+    left join postback.log f on f.seq = p.seq + 1
     left join lateral (
       select count(*) filter (where o.open and o.seq <= p.seq) as open,
              count(*) filter (where o.state = 'retrying') as retrying, count(*) filter (where o.state = 'held') as held,
              count(*) filter (where o.state = 'parked') as parked, count(*) filter (where o.state = 'sending') as sending,
              count(*) filter (where o.state = 'accepted') as accepted, count(*) filter (where o.state = 'dead') as dead,
              count(*) filter (where o.state = 'unknown') as unknown,
-             min(coalesce(l.at, o.since)) filter (where o.open) as oldest
+             min(coalesce(l.at, o.since)) filter (where o.open) as oldest,
+             min(case o.state when 'held' then o.next_at else coalesce((
+                   select a.at from postback.attempt a where a.destination = o.destination and a.event = o.event and a.seq = o.seq
+                    order by a.attempt limit 1), l.at, o.since) end)
+               filter (where o.state in ('retrying', 'sending') or o.state = 'held' and o.next_at <= clock_timestamp()) as overdue
         from (select x.*, x.state in ('retrying', 'held', 'parked', 'sending') as open from postback.pending x where x.destination = p.destination) o
         left join postback.log l on l.seq = o.seq) w on true
     left join lateral (
@@ -175,5 +206,6 @@ fn standing(row: &tokio_postgres::Row) -> Standing {
         paused: row.get(13),
         halted: row.get(14),
         worked: row.get(15),
+        overdue: row.try_get(16).unwrap_or(None),
     }
 }

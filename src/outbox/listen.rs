@@ -10,6 +10,7 @@ use super::{
     connect::{self, ConnectError, Database},
     reconnect::Waits,
 };
+use crate::metrics::Metrics;
 
 /// The channel that the triggers notify.
 pub const CHANNEL: &str = "postback_wake";
@@ -25,13 +26,15 @@ enum ListenError {
 }
 
 /// Listens until the session ends; comes back by itself when the connection is lost.
-pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken) {
+pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken, metrics: Arc<Metrics>) {
     let mut waits = Waits::new();
+    metrics.listens(false);
     loop {
         let error = tokio::select! {
-            () = lost.cancelled() => return,
-            error = listen(&database, &woken, &mut waits) => error,
+            () = lost.cancelled() => return metrics.listens(false),
+            error = listen(&database, &woken, &mut waits, &metrics) => error,
         };
+        metrics.listens(false);
         tracing::warn!(error = %error, "LISTEN lost; polling goes on, and it is tried again");
         let wait = waits.next().unwrap_or_default();
         tokio::select! {
@@ -42,7 +45,7 @@ pub async fn run(database: Database, woken: Arc<Notify>, lost: CancellationToken
 }
 
 /// Returns why it could not go on.
-async fn listen(database: &Database, woken: &Arc<Notify>, waits: &mut Waits) -> ListenError {
+async fn listen(database: &Database, woken: &Arc<Notify>, waits: &mut Waits, metrics: &Metrics) -> ListenError {
     let heard = Arc::clone(woken);
     let (client, driver) = match connect::connect_listening(&database.for_sessions(), "listen", move |_| heard.notify_one()).await {
         Ok(connected) => connected,
@@ -52,6 +55,7 @@ async fn listen(database: &Database, woken: &Arc<Notify>, waits: &mut Waits) -> 
         return DbError::from(error).into();
     }
     waits.reset();
+    metrics.listens(true);
     // What committed before the LISTEN took effect notified nobody.
     woken.notify_one();
     let _ = driver.await;

@@ -15,12 +15,15 @@ const NEXT: Duration = Duration::from_millis(500);
 /// When nothing was old enough.
 const LATER: Duration = Duration::from_secs(60);
 
-/// What has to be done now and then for as long as this is the reader of `epoch`: retention, and healing of the shop's triggers.
+/// What has to be done now and then for as long as this is the reader of `epoch`: retention, healing of the shop's triggers,
+/// sorting in what commands look for, and a look into the shop's books.
 pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError {
     // On the heap: the daemon's own task is large enough.
     tokio::select! {
         error = Box::pin(old_rows(session, epoch, retention)) => error,
         error = Box::pin(super::heal::run(session, epoch)) => error,
+        error = Box::pin(super::lookup::run(session)) => error,
+        error = Box::pin(super::reconcile::run(session)) => error,
     }
 }
 
@@ -52,16 +55,20 @@ async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -
         Ok::<_, DbError>(tokio::join!(
             db.batch_execute(PIN),
             db.query_typed(include_str!("../../sql/prune.sql"), &params),
+            db.query_typed(include_str!("../../sql/prune_apple.sql"), &params[..1]),
             db.query_typed("delete from postback.command where answered < clock_timestamp() - interval '30 days'", &[]),
+            db.query_typed("delete from postback.trouble where done < clock_timestamp() - interval '30 days'", &[]),
             // The last of them: it holds the row of the stream until the commit.
             db.query_typed("select postback.own($1)", &mine),
             db.batch_execute("commit"),
         ))
     };
-    let (begun, rows, commands, owned, ended) = within(ANSWER, all).await?;
+    let (begun, rows, apple, commands, trouble, owned, ended) = within(ANSWER, all).await?;
     begun?;
     let rows = rows?;
+    apple?;
     commands?;
+    trouble?;
     owned?;
     ended?;
     Ok(rows.first().map_or((0, None), |row| (row.get(0), row.get(1))))

@@ -109,6 +109,11 @@ impl Keeper {
         Ok(Some(Reading { epoch, last_seq }))
     }
 
+    /// Whether this session has the lock for reading the shop's commits.
+    pub fn reads(&self) -> bool {
+        self.reading.load(Ordering::Acquire) != 0
+    }
+
     /// The last number of the stream that somebody else writes.
     pub async fn last_seq(&self) -> Result<i64, DbError> {
         Ok(super::stream::end(&self.lock).await?.last_seq)

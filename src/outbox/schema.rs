@@ -28,7 +28,7 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 12] = [
+pub const MIGRATIONS: [Migration; 14] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
@@ -40,6 +40,8 @@ pub const MIGRATIONS: [Migration; 12] = [
     migration!(9, "heal in order", "0009_heal.sql"),
     migration!(10, "slim", "0010_slim.sql"),
     migration!(11, "clicks", "0011_clicks.sql"),
+    migration!(12, "apple", "0012_apple.sql"),
+    migration!(13, "books", "0013_books.sql"),
     migration!(14, "page", "0014_page.sql"),
 ];
 

@@ -91,6 +91,11 @@ impl Cache {
         pages.truncate(CACHED);
     }
 
+    /// What was read before may not be what stands there now.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// The entries behind `after` that have settled, at most [`PAGE`].
     pub async fn read(&self, db: &Client, after: i64, settled: Settled) -> Result<Arc<Vec<Numbered>>, DbError> {
         if let Some(page) = self.get(after) {

@@ -6,9 +6,9 @@
 //! its id after the earlier one's trigger has run. Neither `(txid, id)` order nor `txid < xmin` will do: both invert orders,
 //! and the latter stalls behind one forgotten transaction.
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::types::Type;
 
-use super::{ANSWER_SOON, DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned, within};
+use super::{ANSWER_SOON, DbError, PIN, PIN_ORDERED, Param, RawEvent, event_rows, pinned, statement::Way, within};
 
 /// A `pg_snapshot`, as text `xmin:xmax:xip,..`. 64-bit transaction ids never wrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ const IN_WINDOW: &str = "
   select id, kind, ref, payload, occurred_at, txid from postback.event where txid = any($3::text[]::xid8[])";
 
 /// The present view, and whether the server is a standby (whose snapshots hide running transactions: never read there).
-pub async fn now(db: &Client) -> Result<(Snapshot, bool), DbError> {
-    let row = &within(ANSWER_SOON, db.query_typed("select pg_current_snapshot()::text, pg_is_in_recovery()", &[])).await?[0];
+pub async fn now(way: Way<'_>) -> Result<(Snapshot, bool), DbError> {
+    let row = &within(ANSWER_SOON, way.query("select pg_current_snapshot()::text, pg_is_in_recovery()", &[])).await?[0];
     let text: &str = row.get(0);
     let snapshot = Snapshot::parse(text).ok_or_else(|| DbError::Unexpected(format!("snapshot {text:?}")))?;
     Ok((snapshot, row.get(1)))
@@ -74,13 +74,13 @@ pub async fn now(db: &Client) -> Result<(Snapshot, bool), DbError> {
 
 impl Window {
     /// The whole window in id order, or `None` when it holds more than `limit` rows and has to be read in pages.
-    pub async fn read_whole(&self, db: &Client, limit: usize) -> Result<Option<Vec<RawEvent>>, DbError> {
+    pub async fn read_whole(&self, way: Way<'_>, limit: usize) -> Result<Option<Vec<RawEvent>>, DbError> {
         let sql = format!(
             "select id, kind, ref, payload::text, occurred_at from ({IN_WINDOW}) w where pg_visible_in_snapshot(txid, $4::text::pg_snapshot) limit $5"
         );
         let (from_xmax, to_xmax, limit_rows) = (self.from_xmax.to_string(), self.to.xmax.to_string(), limit as i64 + 1);
         let rows = pinned(
-            db,
+            way,
             PIN,
             &sql,
             &[
@@ -101,7 +101,7 @@ impl Window {
     }
 
     /// The lowest id of a large window, by the index alone: paging by id from 0 would walk all that was ever kept.
-    pub async fn lowest_id(&self, db: &Client) -> Result<Option<i64>, DbError> {
+    pub async fn lowest_id(&self, way: Way<'_>) -> Result<Option<i64>, DbError> {
         let sql = "
           select min(id) from (
             select id, txid from postback.event where txid >= $1::text::xid8 and txid < $2::text::xid8
@@ -111,11 +111,11 @@ impl Window {
         let (from_xmax, to_xmax) = (self.from_xmax.to_string(), self.to.xmax.to_string());
         let params: [Param<'_>; 4] =
             [(&from_xmax, Type::TEXT), (&to_xmax, Type::TEXT), (&self.finished, Type::TEXT_ARRAY), (&self.to.text, Type::TEXT)];
-        Ok(pinned(db, PIN, sql, &params).await?[0].get(0))
+        Ok(pinned(way, PIN, sql, &params).await?[0].get(0))
     }
 
     /// The next page behind `after`, in id order along the primary key.
-    pub async fn read_page(&self, db: &Client, after: i64, limit: usize) -> Result<Vec<RawEvent>, DbError> {
+    pub async fn read_page(&self, way: Way<'_>, after: i64, limit: usize) -> Result<Vec<RawEvent>, DbError> {
         let sql = "
           select id, kind, ref, payload::text, occurred_at from postback.event
            where id > $5 and (txid >= $1::text::xid8 and txid < $2::text::xid8 or txid = any($3::text[]::xid8[]))
@@ -130,7 +130,7 @@ impl Window {
             (&after, Type::INT8),
             (&limit, Type::INT8),
         ];
-        Ok(event_rows(&pinned(db, PIN_ORDERED, sql, &params).await?))
+        Ok(event_rows(&pinned(way, PIN_ORDERED, sql, &params).await?))
     }
 }
 

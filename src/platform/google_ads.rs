@@ -92,6 +92,10 @@ impl Adapter for Settings {
         clear.into_iter().chain(google::key_file_warning(&self.grant)).chain(self.version_warning(now)).collect()
     }
 
+    fn version_ends(&self) -> Option<Timestamp> {
+        self.version_end()
+    }
+
     /// A conversion that Google is asked to validate and to forget. Its click id is none, which only a credential that works is told.
     fn probe(&self, now: Timestamp) -> Option<Request> {
         let (_, action) = self.actions.iter().next()?;

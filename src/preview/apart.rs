@@ -64,7 +64,8 @@ impl Apart {
         hide_pairs(&mut self.headers, others, |other| &other.headers);
         match &mut self.body {
             Body::Json(json) => {
-                let bodies: Vec<(&str, Option<&Value>)> = others.iter().map(|other| (other.label.as_str(), other.apart.as_ref().and_then(Self::json))).collect();
+                let bodies: Vec<(&str, Option<&Value>)> =
+                    others.iter().map(|other| (other.label.as_str(), other.apart.as_ref().and_then(Self::json))).collect();
                 hide_json(json, &bodies);
             }
             Body::Form(form) => hide_pairs(form, others, |other| match &other.body {
@@ -128,7 +129,8 @@ impl Apart {
 }
 
 fn pairs(text: &str) -> Vec<(String, String)> {
-    let pair = |part: &str| part.split_once('=').map_or_else(|| (part.to_owned(), String::new()), |(name, value)| (name.to_owned(), value.to_owned()));
+    let pair =
+        |part: &str| part.split_once('=').map_or_else(|| (part.to_owned(), String::new()), |(name, value)| (name.to_owned(), value.to_owned()));
     text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
 }
 
@@ -163,7 +165,8 @@ fn hide_pairs(here: &mut [(String, String)], others: &[Other], get: impl Fn(&Apa
         }
         // Another name in its place: the name depends on the buyer. No name: the value was dropped.
         let renamed = |other: &Apart| there(other).is_none() && get(other).iter().any(|(key, _)| !original.iter().any(|(known, _)| known == key));
-        if let Some(label) = labels(others, |other| !renamed(other)).filter(|_| others.iter().any(|other| other.apart.as_ref().is_some_and(renamed))) {
+        if let Some(label) = labels(others, |other| !renamed(other)).filter(|_| others.iter().any(|other| other.apart.as_ref().is_some_and(renamed)))
+        {
             here[n].0 = label;
         }
     }
@@ -177,7 +180,8 @@ fn hide_json(here: &mut Value, others: &[(&str, Option<&Value>)]) {
             let foreign = |other: &Value| other.as_object().is_some_and(|other| other.keys().any(|key| !keys.contains(key)));
             let mut hidden = Map::new();
             for (key, mut value) in entries {
-                let below: Vec<(&str, Option<&Value>)> = others.iter().map(|(label, other)| (*label, other.and_then(|other| other.get(&key)))).collect();
+                let below: Vec<(&str, Option<&Value>)> =
+                    others.iter().map(|(label, other)| (*label, other.and_then(|other| other.get(&key)))).collect();
                 hide_json(&mut value, &below);
                 let renamed = others.iter().zip(&below).filter(|((_, other), (_, value))| value.is_none() && other.is_some_and(foreign));
                 hidden.insert(named(renamed.map(|((label, _), _)| *label)).unwrap_or(key), value);

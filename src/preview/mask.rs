@@ -10,7 +10,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::apart::{Apart, Other};
-use crate::{click, delivery::Delivery, event::Object, platform::{Refusal, Settings}, request::Request};
+use crate::{
+    click,
+    delivery::Delivery,
+    event::Object,
+    platform::{Refusal, Settings},
+    request::Request,
+};
 
 /// Of `who`: what says nothing of the buyer.
 const OPEN_WHO: [&str; 3] = ["consent", "clicked_at", "landed_at"];
@@ -157,7 +163,13 @@ fn turned_text(text: &str, here: &dyn Fn(usize, usize) -> bool) -> String {
         '9' => '1',
         'z' => 'a',
         'Z' => 'A',
-        c if c.is_alphanumeric() => if c == '\u{436}' { '\u{44f}' } else { '\u{436}' },
+        c if c.is_alphanumeric() => {
+            if c == '\u{436}' {
+                '\u{44f}'
+            } else {
+                '\u{436}'
+            }
+        }
         c => c,
     };
     let turned: String = text.chars().enumerate().map(turn).collect();

@@ -13,11 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Sender, desk::Desk};
 use crate::{
     books::{Receipt, State},
+    clock::age,
     delivery::{Awaiting, Confirm},
     destination::{Destination, Mode},
     http::Transport,
     limit::Limit,
     marks::{AttemptRow, PendingRow, Waiting},
+    metrics::{Meter, Purpose},
     outbox::{
         DbError,
         confirm::{self, Due},
@@ -58,7 +60,7 @@ fn questions(to: &Destination, due: Vec<Due>, words: &mut Words) -> Vec<(Request
     questions
 }
 
-async fn ask(session: Arc<Session>, to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit) -> Result<Words, DbError> {
+async fn ask(session: Arc<Session>, to: Arc<Destination>, transport: Arc<dyn Transport>, limit: Limit, meter: Arc<Meter>) -> Result<Words, DbError> {
     let db = session.pool.get().await?;
     let due = confirm::due(&db, &to.name, DELIVERIES_MAX).await?;
     drop(db);
@@ -67,7 +69,9 @@ async fn ask(session: Arc<Session>, to: Arc<Destination>, transport: Arc<dyn Tra
         while let Err(wait) = limit.check(Instant::now()) {
             tokio::time::sleep(wait).await;
         }
+        let began = Instant::now();
         let reply = transport.send(request, to.limits.deadline).await;
+        meter.ended(Purpose::Confirm, &reply, began.elapsed());
         let awaiting: Vec<Awaiting> = due.iter().map(|due| due.awaiting.clone()).collect();
         let outcomes = match &reply {
             Ok(reply) => to.platform.confirmed(&awaiting, reply, Timestamp::now()),
@@ -88,7 +92,7 @@ impl Sender {
     pub(super) fn ask(&self, desk: &Desk) -> Option<Asking> {
         let asks = self.to.platform.facts().confirm.is_some() && self.to.mode != Mode::Shadow && !desk.stopped;
         let (session, transport) = (Arc::clone(&desk.session), Arc::clone(&self.transport));
-        asks.then(|| Box::pin(ask(session, Arc::clone(&self.to), transport, self.limit.clone())) as Asking)
+        asks.then(|| Box::pin(ask(session, Arc::clone(&self.to), transport, self.limit.clone(), Arc::clone(&self.meter))) as Asking)
     }
 
     /// Turns the answers into marks.
@@ -103,8 +107,7 @@ impl Sender {
 impl Desk {
     /// Records the platform's word on what it took before. Whatever waits for it in its lane is judged again when that is durable.
     fn confirm(&mut self, due: Due, outcome: Outcome, rule: Confirm, now: Instant) {
-        let age = Timestamp::now().duration_since(due.since);
-        let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
+        let age = age(due.since);
         // As long again as it has taken so far: the waits double.
         let later = rule.every.max(age.min(LONGEST));
         let wait = match outcome {
@@ -134,8 +137,8 @@ impl Desk {
     }
 
     fn told(&mut self, due: &Due, state: State, waiting: Option<Waiting>, reason: Option<String>, now: Instant) {
-        let (event, seq) = (due.awaiting.event, due.seq);
-        self.batch.marks.attempts.push(AttemptRow { event, seq, outcome: state, status: None, duration_ms: None, reason: reason.clone() });
+        let (event, kind, seq) = (due.awaiting.event, due.kind, due.seq);
+        self.batch.marks.attempts.push(AttemptRow { event, kind, seq, outcome: state, status: None, duration_ms: None, reason: reason.clone() });
         match waiting {
             Some(waiting) => self.pending_row(due, waiting, None, reason),
             None => _ = self.batch.marks.pending.insert(seq, None),

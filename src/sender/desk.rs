@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     books::{Receipt, State},
+    clock::age,
     delivery::{Delivery, RefundShape, Resend},
     destination::{Destination, RetryPolicy},
     event::Kind,
@@ -44,6 +45,8 @@ pub struct Batch {
     pub wakes: Vec<Arc<str>>,
     /// Answers that these rows record; kept until then, because they are facts and not cache.
     pub backs: Vec<Back>,
+    /// When the events happened of which the platform said that it has them, but for those that are told again.
+    pub told: Vec<Timestamp>,
 }
 
 /// See the module.
@@ -114,7 +117,7 @@ impl Desk {
     pub fn finish(&mut self, seq: i64, state: State, reason: Option<String>, status: Option<i32>, took: Option<Duration>, now: Instant) {
         let Some(item) = self.book.item(seq) else { return };
         let duration_ms = took.map(|took| i32::try_from(took.as_millis()).unwrap_or(i32::MAX));
-        let attempt = AttemptRow { event: item.event_id, seq, outcome: state, status, duration_ms, reason: reason.clone() };
+        let attempt = AttemptRow { event: item.event_id, kind: item.kind, seq, outcome: state, status, duration_ms, reason: reason.clone() };
         let waiting = match state {
             State::Dead => Some(Waiting::Dead),
             State::Unknown => Some(Waiting::Unknown),
@@ -248,8 +251,7 @@ impl Desk {
             }
             Outcome::Retry { why, after, .. } => {
                 let tries = self.book.item(seq).map_or(1, |item| item.tries);
-                let age = Timestamp::now().duration_since(sent.delivery.event.occurred_at);
-                let age = if age.is_negative() { Duration::ZERO } else { age.unsigned_abs() };
+                let age = age(sent.delivery.event.occurred_at);
                 match retry::next(tries, &within(to, &sent.delivery), age, after, jitter) {
                     retry::Verdict::GiveUp(reason) => self.finish_all(sent, State::Dead, Some(format!("{why}; {reason}")), status, took, now),
                     retry::Verdict::After(wait) => {
@@ -285,7 +287,11 @@ impl Desk {
             };
             self.finish(*seq, state, words, None, None, now);
         }
+        let first = self.book.item(sent.seq).is_some_and(|item| item.cause.is_none());
         self.finish(sent.seq, state, reason, status, took, now);
+        if first && matches!(state, State::Delivered | State::Accepted) {
+            self.batch.told.push(sent.delivery.event.occurred_at);
+        }
     }
 
     /// When the platform's last word is asked for. What it covers is settled by the one that covers it and asked for by nobody.
@@ -302,8 +308,8 @@ impl Desk {
     fn retry_row(&mut self, seq: i64, why: &str, status: Option<i32>, took: Option<Duration>) {
         let Some(item) = self.book.item(seq) else { return };
         let duration_ms = took.map(|took| i32::try_from(took.as_millis()).unwrap_or(i32::MAX));
-        let (event, reason) = (item.event_id, Some(why.to_owned()));
-        self.batch.marks.attempts.push(AttemptRow { event, seq, outcome: State::Retry, status, duration_ms, reason });
+        let (event, kind, reason) = (item.event_id, item.kind, Some(why.to_owned()));
+        self.batch.marks.attempts.push(AttemptRow { event, kind, seq, outcome: State::Retry, status, duration_ms, reason });
     }
 
     /// Kept where a refund may follow, which must repeat exactly what was said.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     books::{Facts, State},
     breaker::Ticket,
+    clock::age,
     delivery::{RefundShape, Resend},
     destination::Mode,
     event::{Event, Kind},
@@ -286,7 +287,7 @@ impl Sender {
             }
             return self.put_back(desk, &prepared, now + SHORTLY, now);
         };
-        self.put_on_wire(prepared, ticket);
+        self.put_on_wire(desk, prepared, ticket);
     }
 
     /// Puts a request on the wire, or its entries back where breaker, rate limit or fence say no.
@@ -302,7 +303,7 @@ impl Sender {
                         }
                     }
                     desk.ahead.launched(now);
-                    return self.put_on_wire(prepared, ticket);
+                    return self.put_on_wire(desk, prepared, ticket);
                 }
                 None => SHORTLY,
             },
@@ -310,9 +311,13 @@ impl Sender {
         self.put_back(desk, &prepared, now + refused, now);
     }
 
-    fn put_on_wire(&mut self, prepared: Prepared, ticket: Ticket) {
+    fn put_on_wire(&mut self, desk: &Desk, prepared: Prepared, ticket: Ticket) {
         for seq in prepared.batch.iter().flat_map(Sent::all) {
             self.announced.remove(&seq);
+        }
+        let first = |sent: &&Sent| desk.book.item(sent.seq).is_some_and(|item| item.tries == 1 && item.cause.is_none());
+        for sent in prepared.batch.iter().filter(first) {
+            self.meter.first.observe(age(sent.delivery.event.occurred_at));
         }
         self.wire.send(prepared, ticket, &self.transport, self.to.limits.deadline);
     }

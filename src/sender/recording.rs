@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{GATHER, POSITION_LAG, Sender, Works, desk::Desk};
 use crate::{
+    clock::age,
     destination::Destination,
     marks::{Marks, Move},
     outbox::{DbError, complete, position},
@@ -64,7 +65,11 @@ impl Sender {
         let Some((batch, place)) = works.writing.take() else { return };
         desk.seq = place.to;
         desk.horizon = place.horizon;
+        for occurred_at in &batch.told {
+            self.meter.delivered.observe(age(*occurred_at));
+        }
         for attempt in &batch.marks.attempts {
+            self.meter.recorded(attempt.kind, attempt.outcome);
             if let Some(item) = desk.book.item_mut(attempt.seq) {
                 item.recorded += 1;
             }

@@ -15,6 +15,7 @@ use crate::{
     breaker::Ticket,
     delivery::Delivery,
     http::Transport,
+    metrics::{Meter, Purpose},
     outcome::{Outcome, Reply, SendError},
     request::Request,
 };
@@ -74,8 +75,8 @@ pub struct Back {
 type Flight = Pin<Box<dyn Future<Output = Back> + Send>>;
 
 /// The requests in flight.
-#[derive(Default)]
 pub struct Wire {
+    meter: Arc<Meter>,
     flights: FuturesUnordered<Flight>,
     entries: HashSet<i64>,
 }
@@ -87,6 +88,11 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
+    /// Empty.
+    pub fn new(meter: Arc<Meter>) -> Self {
+        Self { meter, flights: FuturesUnordered::new(), entries: HashSet::new() }
+    }
+
     /// Whether an entry is on the wire now.
     pub fn has(&self, seq: i64) -> bool {
         self.entries.contains(&seq)
@@ -113,6 +119,7 @@ impl Wire {
             };
             Back { batch, reply, took: began.elapsed(), ticket: Some(ticket), verdicts: None }
         }));
+        self.meter.flying(self.flights.len());
     }
 
     /// The next answer; pending for ever while nothing is in flight. Cancel-safe.
@@ -122,6 +129,9 @@ impl Wire {
         }
         match self.flights.next().await {
             Some(back) => {
+                // Here and not where it is judged: that may be done again in a later session.
+                self.meter.ended(Purpose::Deliver, &back.reply, back.took);
+                self.meter.flying(self.flights.len());
                 for seq in back.batch.iter().flat_map(Sent::all) {
                     self.entries.remove(&seq);
                 }

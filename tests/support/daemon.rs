@@ -38,6 +38,7 @@ pub struct Config {
     daemon: Vec<(String, String)>,
     destinations: Vec<(String, Vec<(String, String)>)>,
     more: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Config {
@@ -57,6 +58,7 @@ impl Config {
             daemon,
             destinations: Vec::new(),
             more: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -110,6 +112,12 @@ impl Config {
     /// TOML as it is, at the end of the file.
     pub fn raw(mut self, toml: &str) -> Self {
         self.more.push_str(toml);
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        set(&mut self.environment, name, value);
         self
     }
 
@@ -277,7 +285,7 @@ impl Daemon {
 
     /// Where `[web]` listens.
     pub async fn web(&self) -> String {
-        let line = self.wait_line("listening for the page").await;
+        let line = self.wait_line("listening for metrics").await;
         line.rsplit("address=").next().unwrap_or_default().trim().to_owned()
     }
 
@@ -340,6 +348,7 @@ fn launch(config: &Config, directory: &tempfile::TempDir, lines: &Lines) -> Chil
     let mut child = Command::new(BINARY)
         .args(["--config".as_ref(), path.as_os_str(), "run".as_ref()])
         .env("NO_COLOR", "1")
+        .envs(config.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

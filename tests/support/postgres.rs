@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_postgres::{Client, NoTls};
 use url::Url;
 
@@ -248,13 +249,21 @@ fn wait_until_it_answers(url: &str, within: Duration, mut alive: impl FnMut() ->
     })
 }
 
-/// Runs a future to its end on a thread and runtime of its own: the caller may be inside a runtime, or outlive it.
+/// Runs a future to its end on a thread and runtime of its own: the caller may be inside a runtime, or outlive it. Where the caller's
+/// runtime has more threads, what else it runs goes on meanwhile: PostgreSQL drops no database before everybody who is being asked
+/// for a password has answered, and that may be a test's proxy.
 fn aside<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    std::thread::scope(|scope| {
-        let working = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(work)
-        });
-        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let wait = || {
+        std::thread::scope(|scope| {
+            let working = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(work)
+            });
+            working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    };
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
 }

@@ -4,7 +4,7 @@
 //! A request is what the server answers with one ReadyForQuery: a simple query, or everything up to a Sync.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -226,14 +226,27 @@ async fn ask(
     over: CancellationToken,
 ) {
     let (mut request, mut sql) = (Vec::new(), String::new());
+    // Statements that this session has prepared, by name; whether this request only prepares one.
+    let (mut named, mut preparing) = (HashMap::<Vec<u8>, String>::new(), false);
     loop {
         let Some(frame) = next_frame(&shared, &me, &mut from, &over).await else { return };
         let Ok(frame) = frame else { break };
         let kind = frame[0];
         match kind {
             b'Q' => sql.push_str(text(&frame[5..])),
-            // After the statement's own name.
-            b'P' => sql.push_str(frame[5..].iter().position(|byte| *byte == 0).map_or("", |end| text(&frame[6 + end..]))),
+            b'P' => {
+                let (name, rest) = word(&frame[5..]);
+                preparing = !name.is_empty();
+                match preparing {
+                    true => _ = named.insert(name.to_owned(), text(rest).to_owned()),
+                    false => sql.push_str(text(rest)),
+                }
+            }
+            // Of a portal, which has no name, and a statement.
+            b'B' => {
+                preparing = false;
+                sql.push_str(named.get(word(word(&frame[5..]).1).0).map_or("", String::as_str));
+            }
             _ => {}
         }
         request.extend_from_slice(&frame);
@@ -243,7 +256,8 @@ async fn ask(
             continue;
         }
         let begun = locked(&shared.sessions).iter().filter(|name| *name == READER).count();
-        let fate = if alone { Fate::Pass } else { (locked(&shared.script))(&Asked { who: &me.who, sql: &sql, begun }) };
+        let fate =
+            if alone || std::mem::take(&mut preparing) { Fate::Pass } else { (locked(&shared.script))(&Asked { who: &me.who, sql: &sql, begun }) };
         sql.clear();
         match &fate {
             Fate::CutRequest => break,
@@ -338,10 +352,15 @@ async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// Up to the first zero byte.
-fn text(bytes: &[u8]) -> &str {
+/// Up to the first zero byte, and what comes after it.
+fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    std::str::from_utf8(&bytes[..end]).expect("SQL is UTF-8")
+    (&bytes[..end], bytes.get(end + 1..).unwrap_or_default())
+}
+
+/// The first word.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(word(bytes).0).expect("SQL is UTF-8")
 }
 
 fn parameter(startup: &[u8], name: &str) -> Option<String> {

@@ -58,7 +58,7 @@ async fn credential(to: &Arc<Destination>, report: &mut Report) {
     let (Some(probe), Ok(client)) = (to.platform.probe(Timestamp::now()), http::Client::new(&to.route, &to.limits)) else { return };
     // Refresh tokens that this may rotate are kept where the daemon keeps them.
     let tokens = Arc::new(http::token::Tokens::of_service());
-    match http::token::Authorized::new(Arc::new(client), &tokens).send(probe, to.limits.deadline).await {
+    match http::token::Authorized::new(Arc::new(client), &tokens, Arc::default()).send(probe, to.limits.deadline).await {
         Ok(reply) => match to.platform.probed(&reply) {
             Ok(()) => report.ok(format!("destination {name}: the credential works (HTTP {})", reply.status)),
             Err(why) => report.error(Exit::Failed, format!("destination {name}: {why}"), ""),

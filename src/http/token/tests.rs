@@ -52,7 +52,7 @@ fn grant(refresh_token: &str) -> Arc<Grant> {
 
 fn room(script: &Arc<Script>, directory: Option<&Path>) -> (Authorized, Arc<Tokens>) {
     let tokens = Arc::new(Tokens::new(directory.map(Path::to_owned)));
-    (Authorized::new(Arc::clone(script) as Arc<dyn Transport>, &tokens), tokens)
+    (Authorized::new(Arc::clone(script) as Arc<dyn Transport>, &tokens, Arc::default()), tokens)
 }
 
 fn get(grant: &Arc<Grant>) -> Request {
@@ -186,4 +186,22 @@ async fn a_key_file_that_is_none_is_named_and_not_shown() {
     let error = room.send(get(&Arc::new(Grant { token_url: "https://auth.example/token".into(), means })), DEADLINE).await.unwrap_err();
     let SendError::NoToken { why, .. } = &error else { panic!("{error:?}") };
     assert_eq!(why, "file key.json has no client_email or no private_key");
+}
+
+#[tokio::test]
+async fn a_meter_knows_when_tokens_end_and_how_often_there_was_none() {
+    let both = (200, r#"{"access_token": "a", "expires_in": 3600, "refresh_token_expires_in": "604800"}"#);
+    let dead = (400, r#"{"error": "invalid_grant"}"#);
+    let script = Script::of([both, FINE, (503, ""), dead]);
+    let (tokens, meter) = (Arc::new(Tokens::new(None)), Arc::new(Meter::default()));
+    let room = Authorized::new(Arc::clone(&script) as Arc<dyn Transport>, &tokens, Arc::clone(&meter));
+    assert_eq!((meter.tokens().count(), meter.tokens_missed().count()), (0, 0), "nothing is known and nothing told");
+    let now = Timestamp::now().as_second();
+    room.send(get(&grant("r")), DEADLINE).await.unwrap();
+    let ends: Vec<(&str, i64)> = meter.tokens().map(|(token, ends)| (token, (ends - now) / 100 * 100)).collect();
+    assert_eq!(ends, [("access", 3_600), ("refresh", 604_800)]);
+    assert_eq!(meter.tokens_missed().collect::<Vec<_>>(), [("refused", 0), ("failed", 0)]);
+    let other = grant("another");
+    assert!(room.send(get(&other), DEADLINE).await.is_err() && room.send(get(&other), DEADLINE).await.is_err());
+    assert_eq!(meter.tokens_missed().collect::<Vec<_>>(), [("refused", 1), ("failed", 1)]);
 }

@@ -190,3 +190,10 @@ pub async fn reasons(db: &Client, state: &str, destination: Option<&str>) -> Res
     let rows = db.query_typed(sql, &[(&state, Type::TEXT), (&destination, Type::TEXT)]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
+
+/// Events as they were read, the latest first, a page below a seq: seq, event, and when it was read.
+pub async fn read_before(db: &Client, seq: i64, limit: i64) -> Result<Vec<(i64, i64, Timestamp)>, DbError> {
+    let sql = "select seq, event, at from postback.log where seq < $1 and cause is null order by seq desc limit $2";
+    let rows = db.query_typed(sql, &[(&seq, Type::INT8), (&limit, Type::INT8)]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}

@@ -56,7 +56,8 @@ pub async fn missing_privileges(db: &Client) -> Result<Vec<String>, DbError> {
     let sql = "
       select format('%s on postback.%s', want, c.relname)
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-       cross join unnest(case when c.relname in ('event', 'attached', 'migration', 'identity') then array['SELECT'] else array['SELECT', 'INSERT', 'UPDATE', 'DELETE'] end) want
+       cross join unnest(case when c.relname in ('event', 'attached', 'migration', 'identity') then array['SELECT']
+                              when c.relname = 'apple_postback' then array['SELECT', 'DELETE'] else array['SELECT', 'INSERT', 'UPDATE', 'DELETE'] end) want
        where n.nspname = 'postback' and c.relname = any($1) and not has_table_privilege(c.oid, want)
        order by c.relname, want";
     let tables = [
@@ -77,6 +78,8 @@ pub async fn missing_privileges(db: &Client) -> Result<Vec<String>, DbError> {
         "receipt",
         "pending",
         "command",
+        "apple_postback",
+        "apple_count",
     ];
     let tables: Vec<&str> = tables.to_vec();
     let rows = db.query_typed(sql, &[(&tables, Type::TEXT_ARRAY)]).await?;

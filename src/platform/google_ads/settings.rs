@@ -89,18 +89,34 @@ impl Settings {
         })
     }
 
+    /// When the version is expected to end; one that is older than all known ones has ended before them.
+    pub(super) fn version_end(&self) -> Option<Timestamp> {
+        let (oldest, ends) = VERSIONS.first()?;
+        match VERSIONS.iter().find(|(version, _)| *version == self.version) {
+            Some((_, ends)) => day(ends),
+            None if number(&self.version)? < number(oldest)? => day(ends),
+            None => None,
+        }
+    }
+
     /// What `check` says of a version that is gone, or soon will be.
     pub(super) fn version_warning(&self, now: Timestamp) -> Option<String> {
         let (newest, _) = VERSIONS.last()?;
-        let number = |version: &str| version.trim_start_matches('v').split('.').next().and_then(|part| part.parse::<u32>().ok());
         let Some((_, ends)) = VERSIONS.iter().find(|(version, _)| *version == self.version) else {
-            let old = number(&self.version) < number(newest);
-            return old
+            return (number(&self.version) < number(newest))
                 .then(|| format!("version {} of the Google Ads API is not known to be served any more; the newest known is {newest}", self.version));
         };
-        let near = format!("{ends}T00:00:00Z").parse::<Timestamp>().is_ok_and(|ends| ends.duration_since(now) < EARLY);
+        let near = day(ends).is_some_and(|ends| ends.duration_since(now) < EARLY);
         near.then(|| {
             format!("version {} of the Google Ads API is expected to end about {ends}; see its sunset page, and set a newer version", self.version)
         })
     }
+}
+
+fn number(version: &str) -> Option<u32> {
+    version.trim_start_matches('v').split('.').next()?.parse().ok()
+}
+
+fn day(date: &str) -> Option<Timestamp> {
+    format!("{date}T00:00:00Z").parse().ok()
 }

@@ -157,17 +157,22 @@ impl Local {
     /// itself is lost in a crash. Only [`Local::kill9`] ends such a server quickly.
     pub async fn without_wal_writer(&self) -> Stopped {
         let client = self.server().connect().await;
-        let row = client.query_one("select pid from pg_stat_activity where backend_type = 'walwriter'", &[]).await;
-        let pid = row.expect("every server has a walwriter").get::<_, i32>(0).to_string();
-        for _ in 0..50 {
-            let stopped = Stopped::new(&pid);
-            // It may have been stopped with a lock in its hands.
-            let flushed = client.batch_execute("set synchronous_commit = on; select pg_current_xact_id()");
-            if tokio::time::timeout(Duration::from_secs(1), flushed).await.is_ok_and(|done| done.is_ok()) {
-                return stopped;
+        let sql = "select pid, wait_event from pg_stat_activity where backend_type = 'walwriter'";
+        let until = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < until {
+            // A server accepts connections a little before it has one.
+            if let Some(row) = client.query_opt(sql, &[]).await.expect("asking for the walwriter") {
+                let stopped = Stopped::new(row.get::<_, i32>(0) as u32);
+                // Where it does not sleep it may have been stopped with a lock of the log in its hands, and sooner or later everybody
+                // would wait for that.
+                let row = client.query_opt(sql, &[]).await.expect("asking what the walwriter does");
+                if row.is_some_and(|row| row.get::<_, Option<&str>>(1) == Some("WalWriterMain")) {
+                    return stopped;
+                }
             }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        panic!("the walwriter cannot be stopped without stopping everybody");
+        panic!("the walwriter was never seen asleep");
     }
 
     /// A setting for the next start; the last one of a name counts.
@@ -263,31 +268,45 @@ impl Local {
 
 /// A process that stands still.
 #[derive(Debug)]
-pub struct Stopped(String);
+pub struct Stopped(u32);
 
 impl Stopped {
-    fn new(pid: &str) -> Self {
-        let stopped = Command::new("kill").args(["-STOP", pid]).status();
-        assert!(stopped.is_ok_and(|status| status.success()), "SIGSTOP to {pid}");
-        Self(pid.to_owned())
+    /// Returns when it does.
+    fn new(pid: u32) -> Self {
+        signal("-STOP", pid);
+        let until = Instant::now() + Duration::from_secs(10);
+        while state(pid) != Some('T') {
+            assert!(Instant::now() < until, "process {pid} does not stand still 10 s after SIGSTOP");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Self(pid)
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It may have been killed meanwhile.
-        let _ = Command::new("kill").args(["-CONT", &self.0]).stderr(Stdio::null()).status();
+        signal("-CONT", self.0);
     }
 }
 
 fn kill9(pid: u32) {
-    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+    signal("-9", pid);
+}
+
+/// It may have ended meanwhile.
+fn signal(name: &str, pid: u32) {
+    let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// Neither gone nor a zombie.
 fn running(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    status.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z' && state != 'X')
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// The letter of its state; none when it is gone.
+fn state(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    status.rsplit(')').next()?.trim().chars().next()
 }
 
 impl Drop for Local {

@@ -42,6 +42,7 @@ pub(in super::super) fn sample(settings: &Settings, kind: Kind) -> Delivery {
         uncertain: false,
     });
     let refund_ref = kind.takes_back().then(|| "R-1".to_owned());
-    let event = Event { id: 1, kind, reference: "1001".into(), refund_ref, value, currency, who: who.clone(), more, occurred_at: at };
+    let event =
+        Event { id: 1, kind, reference: "1001".into(), refund_ref, value, currency, who: who.clone(), more, occurred_at: at, forgotten: false };
     Delivery { event: Arc::new(event), event_id: format!("{kind}-1001"), generation: 1, who, said, refund, attempt: 1 }
 }

@@ -1,0 +1,143 @@
+//! Two paths, with a bound on everything: heads and bodies have a time in which they must be whole, connections a number, and whoever
+//! comes in vain hears it at once.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{CONNECTION, HeaderValue},
+    service::service_fn,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Rules,
+    desk::{Desk, Told},
+};
+use crate::{
+    apple::{
+        BODY_MAX, Protocol,
+        count::{self, Label},
+    },
+    outbox::connect::Database,
+    serve::{self, Full, Limits},
+};
+
+/// For a whole head, also the next one of a connection that is kept.
+const HEAD: Duration = Duration::from_secs(5);
+/// For a whole body.
+const BODY: Duration = Duration::from_secs(5);
+/// Between two tries to get the port.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Numbers are written down that often.
+const COUNTS: Duration = Duration::from_secs(2);
+/// After being told to stop: for what is being answered.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Nobody knows yet which path would be asked for: 500 is what brings both kinds of postbacks back.
+const FULL: Full = Full::Told(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+
+/// Listens until it is told to stop.
+pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database, stop: &CancellationToken) {
+    let (listen, connections) = {
+        let rules = rules.borrow();
+        (rules.settings.listen, rules.settings.connections)
+    };
+    let desk = match Desk::new(database) {
+        Ok(desk) => Arc::new(desk),
+        Err(error) => return tracing::error!(error = %error, "Apple's postbacks cannot be taken"),
+    };
+    let Some(listener) = bind(listen, stop).await else { return };
+    let listen = listener.local_addr().unwrap_or(listen);
+    tracing::info!(%listen, "taking postbacks of Apple's");
+    let limits = Limits { connections, full: FULL, head: HEAD, grace: DRAIN };
+    let answering = |peer: SocketAddr| {
+        let (rules, desk) = (rules.clone(), Arc::clone(&desk));
+        service_fn(move |request| {
+            let (rules, desk) = (Arc::clone(&rules.borrow()), Arc::clone(&desk));
+            async move { Ok::<_, Infallible>(answer(request, peer.ip(), &rules, &desk).await) }
+        })
+    };
+    let tidy = async {
+        loop {
+            tokio::time::sleep(COUNTS).await;
+            let rules = Arc::clone(&rules.borrow());
+            rules.gate.tidy();
+            desk.write_counts().await;
+        }
+    };
+    tokio::select! {
+        () = serve::serve(listener, limits, stop.clone(), answering) => {}
+        () = tidy => {}
+    }
+    desk.write_counts().await;
+}
+
+/// The port; the outbox side does not wait for it.
+async fn bind(listen: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
+    let mut told = false;
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => return Some(listener),
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::error!(%listen, error = %error, "cannot listen for Apple's postbacks; it is tried again every {AGAIN:?}");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Rules, desk: &Desk) -> Response<Empty<Bytes>> {
+    let Some(protocol) = Protocol::at(request.uri().path()).filter(|_| request.method() == hyper::Method::POST) else {
+        return last(StatusCode::NOT_FOUND);
+    };
+    let forwarded: Vec<&str> = request.headers().get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    if !rules.gate.admits(peer, forwarded.into_iter()) {
+        count::add(Label::unread(protocol, "limited", ""));
+        return last(status(Told::TooOften, protocol));
+    }
+    if request.body().size_hint().lower() > BODY_MAX as u64 {
+        count::add(Label::unread(protocol, "malformed", "too_large"));
+        return last(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let body = match tokio::time::timeout(BODY, Limited::new(request.into_body(), BODY_MAX).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => {
+            let too_large = error.is::<http_body_util::LengthLimitError>();
+            count::add(Label::unread(protocol, "malformed", if too_large { "too_large" } else { "cut_off" }));
+            return last(if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST });
+        }
+        Err(_) => {
+            count::add(Label::unread(protocol, "malformed", "too_slow"));
+            return last(StatusCode::REQUEST_TIMEOUT);
+        }
+    };
+    let told = desk.take(protocol, &body, &rules.settings).await;
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = status(told, protocol);
+    response
+}
+
+fn status(told: Told, protocol: Protocol) -> StatusCode {
+    StatusCode::from_u16(told.status(protocol)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The connection ends with it: nobody reads what else was sent.
+fn last(status: StatusCode) -> Response<Empty<Bytes>> {
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

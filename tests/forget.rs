@@ -1,0 +1,110 @@
+//! `postbackd forget`: nothing of a person is left in a dump of the schema, and the books stay.
+
+use crate::{
+    sending::Stage,
+    support::{
+        daemon::{Config, Daemon, command},
+        postgres::{Local, Server},
+        receiver::{Arrival, Behaviour, Receiver},
+    },
+};
+
+/// A shop with a server of its own, whose programs are of the server's version.
+struct Office {
+    local: Local,
+    stage: Stage,
+}
+
+impl Office {
+    async fn new() -> Self {
+        let local = Server::private().await;
+        let database = local.server().database().await;
+        let db = database.connect().await;
+        Self { local, stage: Stage { database, receiver: Receiver::start(), db } }
+    }
+
+    /// All lines of a dump of the schema that hold a word, whatever its case.
+    fn holding(&self, word: &str) -> Vec<String> {
+        self.local.run("pg_dump", &["-n", "postback", "-f", "dump.sql", "-d", self.stage.database.url()]).expect("pg_dump");
+        let dump = std::fs::read_to_string(self.local.directory().join("dump.sql")).expect("the dump");
+        assert!(dump.contains("COPY postback.event"), "no dump of the schema");
+        dump.lines().filter(|line| line.to_lowercase().contains(word)).map(str::to_owned).collect()
+    }
+}
+
+fn say(config: &Config, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(config, arguments);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
+const WHO: &str = r#"{"email": "Ada.CANARY@shop.example", "phone": "+49 canary 1", "first_name": "canary-first", "city": "canary-town", "gclid": "canary-click",
+                      "external_id": "canary-id", "ip": "canary-ip", "nested": {"a": ["canary-deep"]}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_person_is_left_in_a_dump() {
+    let office = Office::new().await;
+    let stage = &office.stage;
+    stage.receiver.script(|arrival: &Arrival| match arrival.order().as_str() {
+        "dead" => Some(Behaviour::body(400, "canary-click is not known")),
+        "later" => Some(Behaviour::status(503)),
+        _ => None,
+    });
+    let config = stage.config(&[("retry", "{ first = \"12h\", max = \"24h\" }")]);
+    let daemon = Daemon::start(config.clone()).await;
+    stage
+        .shop(&format!(
+            r#"create table public.orders (id int primary key, total text, email text);
+               select postback.attach('public.orders', 'insert', 'true', 'select postback.purchase(new.id::text, new.total::numeric, ''EUR'', jsonb_build_object(''email'', new.email))');
+               select postback.purchase('told', 100, 'EUR', '{WHO}', '{{"items": [{{"id": "canary-item"}}], "tax": "19.00", "custom": "canary"}}'),
+                      postback.refund('told', 'r1', 40, '{{"note": "canary"}}'), postback.enrich('told', '{{"fbclid": "canary-late"}}'),
+                      postback.purchase('dead', 10, 'EUR', '{WHO}'), postback.purchase('later', 20, 'EUR', '{WHO}'),
+                      postback.emit('lead', 'ada.canary@shop.example', '{WHO}'), postback.purchase('other', 5, 'EUR', '{{"email": "bob@shop.example"}}');
+               insert into public.orders values (7, 'much', 'ada.canary@shop.example'), (8, 'much', 'bob@shop.example')"#
+        ))
+        .await;
+    stage
+        .until(
+            "select string_agg(outcome, ',' order by event) from postback.attempt where outcome in ('delivered', 'dead', 'retry')",
+            "delivered,delivered,dead,retry,delivered",
+        )
+        .await;
+    assert!(office.holding("canary").len() >= 8, "{:#?}", office.holding("canary"));
+    let (code, text) = say(&config, &["forget", "--email", "ada.Canary@Shop.example"]);
+    assert!(code == Some(2) && text.contains("3 orders and 1 other events") && text.contains("--yes"), "{text}");
+    let (code, text) = say(&config, &["forget", "--email", "ada.Canary@Shop.example", "--yes"]);
+    assert!(code == Some(0) && text.contains("forgotten in 6 events"), "{text}");
+    assert_eq!(office.holding("canary"), Vec::<String>::new());
+    assert!(office.holding("bob@shop.example").len() >= 2, "another person's event and trouble stay");
+    let books = "select string_agg(order_ref || ' ' || value || ' ' || refunded, ', ' order by order_ref) from postback.sale where event is not null";
+    assert_eq!(stage.text(books).await, "dead 10 0, later 20 0, other 5 0, told 100 40");
+    assert_eq!(stage.text("select count(*) from postback.trouble where done is null").await, "1");
+    let net = "select payload #>> '{more,tax}' from postback.event where ref = 'told' and kind = 'purchase'";
+    assert_eq!(stage.text(net).await, "19.00", "what reports need");
+    // What waited is not told, not even by the daemon that had it in memory; a refund of what was told is.
+    stage.shop("update postback.pending set next_at = now()").await;
+    stage.receiver.script(|_| None);
+    let (code, text) = say(&config, &["dead", "retry", "--all", "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    stage.shop("select postback.refund('told', 'r2', 10), postback.purchase('end', 1, 'EUR', '{}')").await;
+    stage.receiver.wait_until("what came last", |log| log.iter().any(|arrival| arrival.order() == "end" && arrival.taken())).await;
+    stage.settled().await;
+    let forgotten = "select string_agg(e.ref || ' ' || a.outcome || ' ' || a.reason, ', ' order by e.ref) from postback.attempt a join postback.event e on e.id = a.event
+                      where a.reason = 'forgotten'";
+    assert_eq!(stage.text(forgotten).await, "dead skipped forgotten, later skipped forgotten");
+    let told: Vec<String> = stage.receiver.log().iter().filter(|arrival| arrival.taken()).map(|arrival| arrival.id()).collect();
+    assert!(told.iter().any(|id| id.starts_with("refund-told-r2")) && !told.iter().any(|id| id.contains("later") || id.contains("dead")), "{told:?}");
+    drop(daemon);
+
+    let (code, text) = say(&config, &["forget", "--order", "nobody", "--yes"]);
+    assert!(code == Some(1) && text.contains("nothing is known"), "{text}");
+    assert_eq!(say(&config, &["forget", "--yes"]).0, Some(2));
+    assert_eq!(say(&config, &["forget", "--email", "ada", "--yes"]).0, Some(2));
+    // Without a daemon the command does it itself.
+    let (code, text) = say(&config, &["forget", "--order", "other", "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        office.holding("bob@shop.example").len() == 1,
+        "what could not be said of his other order stays: {:?}",
+        office.holding("bob@shop.example")
+    );
+}
