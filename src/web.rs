@@ -1,22 +1,25 @@
-//! `[web] listen`: health and metrics. It reads what the daemon counted and wrote, and changes nothing. It has connections of its own,
-//! so that who looks takes nothing from deliveries.
+//! `[web] listen`: health, metrics and the page. It reads what the daemon counted and wrote and, like every command, changes nothing but
+//! by `postback.command`. It has connections of its own, so that who looks takes nothing from deliveries.
 
 mod health;
 mod metrics;
+mod page;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use deadpool_postgres::Pool;
 use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
+use self::page::guard::Peer;
 use crate::{
     config::Config,
     metrics::Metrics,
@@ -26,7 +29,7 @@ use crate::{
 };
 
 /// Connections to the database, for everybody who looks.
-const POOL: usize = 2;
+const POOL: usize = 4;
 
 const LIMITS: Limits = Limits { connections: 128, full: Full::Waits, head: Duration::from_secs(10), grace: Duration::from_secs(2) };
 
@@ -36,6 +39,7 @@ pub struct Web {
     config: watch::Receiver<Arc<Config>>,
     metrics: Arc<Metrics>,
     observer: Arc<Observer>,
+    pool: Pool,
     stop: CancellationToken,
 }
 
@@ -43,14 +47,14 @@ impl Web {
     /// Nothing is connected before somebody looks. `config` is the one in force.
     pub fn new(config: watch::Receiver<Arc<Config>>, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<Self, ConnectError> {
         let pool = connect::pool(&config.borrow().database, POOL)?;
-        Ok(Self { config, metrics, observer: Arc::new(Observer::new(pool)), stop })
+        Ok(Self { config, metrics, observer: Arc::new(Observer::new(pool.clone())), pool, stop })
     }
 
     /// Serves until told to stop.
     pub async fn serve(self, listener: TcpListener) {
         let stop = self.stop.clone();
         let routes = routes(self);
-        serve::serve(listener, LIMITS, stop, |_| TowerToHyperService::new(routes.clone())).await;
+        serve::serve(listener, LIMITS, stop, |peer| TowerToHyperService::new(routes.clone().layer(Extension(Peer(peer))))).await;
     }
 
     /// Who knows the token; everybody where there is none, which is on loopback alone. There the name that was asked for must be
@@ -84,10 +88,11 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn routes(web: Web) -> Router {
-    Router::new().route("/live", get(health::live)).route("/ready", get(health::ready)).route("/metrics", get(page)).with_state(web)
+    let page = page::routes(web.clone());
+    Router::new().route("/live", get(health::live)).route("/ready", get(health::ready)).route("/metrics", get(scraped)).with_state(web).merge(page)
 }
 
-async fn page(State(web): State<Web>, headers: HeaderMap) -> Response {
+async fn scraped(State(web): State<Web>, headers: HeaderMap) -> Response {
     if !web.admits(&headers) {
         let why = "send the token of [web]: Authorization: Bearer TOKEN; without a token, ask for this machine by a name of its own (127.0.0.1)\n";
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], why).into_response();

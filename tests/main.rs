@@ -14,6 +14,7 @@ mod harness;
 mod heal;
 mod isolation;
 mod metrics;
+mod page;
 mod pooler;
 mod reconcile;
 mod reconnect;

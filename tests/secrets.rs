@@ -92,7 +92,7 @@ impl Stage {
             )
             .destination("consent", &self.receiver, &[("allow_pii", "true"), ("url", &url("consent")), ("consent", "[\"ad_user_data\"]")])
             .destination("unnumbered", &self.receiver, &[("allow_pii", "true"), ("url", &broken("unnumbered", "more.tax | number"))])
-            .raw("\n[log]\nlevel = \"trace\"\n")
+            .raw("\n[log]\nlevel = \"trace\"\n[web]\nlisten = \"127.0.0.1:0\"\n")
     }
 }
 
@@ -193,6 +193,14 @@ async fn neither_a_secret_nor_a_buyer_is_where_it_does_not_belong() {
         let preview = postbackd(&stage, &arguments);
         assert!(preview.contains("1001"), "{preview}");
         found(SECRETS.iter().chain([&PASSWORD]), &preview, "postbackd preview");
+    }
+    let visitor = crate::page::Visitor::new(&daemon).await;
+    let paths = ["/", "/order?ref=1001", "/order?ref=1003", "/order", "/dead", "/unknown", "/actions", "/report", "/report.csv"].map(str::to_owned);
+    for path in paths.into_iter().chain(stage.config().names().iter().map(|name| format!("/destination/{name}"))) {
+        let page = crate::page::unescaped(&visitor.get(&path).await.page());
+        found(&all, &page, &path);
+        let request = "/good?id=purchase-1001&order=1001&value=12.50&kind=purchase&e=[email]";
+        assert!(path != "/order?ref=1001" || page.contains(request), "{page}");
     }
     assert!(daemon.term().await.success(), "{}", daemon.stderr());
     let log = daemon.stderr();

@@ -71,9 +71,7 @@ const OWNER_EVERY: Duration = Duration::from_millis(500);
 
 /// Puts the command into the queue, waits for the answer and prints it.
 pub(super) async fn ask(common: &Common, db: &Client, asking: &Asking, what: &Command) -> Result<Exit, Failure> {
-    let text = serde_json::to_string(what).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let sql = "insert into postback.command (what) values ($1::text::jsonb) returning id";
-    let id: i64 = db.query_typed(sql, &[(&text, Type::TEXT)]).await?.first().map_or(0, |row| row.get(0));
+    let id = command::put(db, what, None).await?;
     let until = Instant::now() + asking.wait;
     let (mut owner_at, mut why_not) = (Instant::now(), None);
     loop {

@@ -11,8 +11,6 @@ use crate::{
     outbox::inspect::report::{self, Asked, BookDay, Counts, Difference, Line, Money, Report},
 };
 
-mod csv;
-
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Orders paid on a day = delivered + skipped (why) + annulled + waiting + accepted + unknown + dead, at each destination; refunds
@@ -65,11 +63,11 @@ pub(super) async fn report(common: &Common, args: &Args) -> Result<Exit, Failure
     }
     let report = report::report(&db, &asked).await?;
     if args.csv {
-        super::say(csv::text(&report).trim_end());
+        super::say(report::csv(&report).trim_end());
     } else {
         common.print(&report, || text(&report))?;
     }
-    Ok(if balances(&report) { Exit::Done } else { Exit::Failed })
+    Ok(if report.balances() { Exit::Done } else { Exit::Failed })
 }
 
 fn asked(args: &Args, config: Option<&Config>) -> Result<Asked, Failure> {
@@ -91,13 +89,6 @@ fn asked(args: &Args, config: Option<&Config>) -> Result<Asked, Failure> {
     Ok(Asked { from, to, zone, destination: args.destination.clone(), terms: config.map(Config::terms).unwrap_or_default() })
 }
 
-/// Nothing is in no state, nothing unexplained, and the books agree.
-fn balances(report: &Report) -> bool {
-    let zero = |text: &str| text.chars().all(|c| c == '0' || c == '.');
-    let line = |line: &Line| line.orders.balances() && line.refunds.balances() && line.money.iter().all(|money| zero(&money.unexplained));
-    report.lines.iter().all(line) && report.books.days.iter().all(|day| day.balances)
-}
-
 fn text(report: &Report) -> String {
     let period = if report.from == report.to { report.from.clone() } else { format!("{} to {}", report.from, report.to) };
     let mut text = format!("{period}, days of {}\n", report.zone);
@@ -115,7 +106,7 @@ fn text(report: &Report) -> String {
         None if report.books.days.is_empty() => "\nThe shop's books have no paid order in these days, and neither has postbackd.\n".to_owned(),
         None => format!("\nThe shop's books, orders on the day that they say\n{}", books(&report.books.days)),
     };
-    let verdict = if balances(report) { "Everything balances." } else { "It does not balance: see the lines with a difference." };
+    let verdict = if report.balances() { "Everything balances." } else { "It does not balance: see the lines with a difference." };
     format!("{text}\n{verdict}\n")
 }
 

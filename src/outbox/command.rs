@@ -8,6 +8,14 @@ use crate::{
     marks::ASKED,
 };
 
+/// Puts one into the queue. `who` asks; `None`: whoever is logged in at the database.
+pub async fn put(db: &Client, what: &Command, who: Option<&str>) -> Result<i64, DbError> {
+    let text = serde_json::to_string(what).map_err(|error| DbError::Unexpected(error.to_string()))?;
+    let sql = "insert into postback.command (what, who) values ($1::text::jsonb, coalesce($2, session_user::text)) returning id";
+    let rows = within(ANSWER_SOON, db.query_typed(sql, &[(&text, Type::TEXT), (&who, Type::TEXT)])).await?;
+    rows.first().map(|row| row.get(0)).ok_or_else(|| DbError::Unexpected("a command was not kept".into()))
+}
+
 /// Commands without an answer, oldest first.
 pub async fn waiting(db: &Client) -> Result<Vec<(i64, String)>, DbError> {
     let rows =

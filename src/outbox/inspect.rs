@@ -9,13 +9,17 @@ use tokio_postgres::Client;
 
 use super::{ANSWER_SOON, DbError, within};
 
+mod asked;
 mod lists;
+mod look;
 mod order;
 mod recent;
 pub mod report;
 mod server;
 
+pub use asked::{Asked, asked_for, last_asked};
 pub use lists::{Attempt, Before, Exception, Trouble, attempts, count, exceptions, newest, read_before, reasons, since, trouble, troubles_open};
+pub use look::look;
 pub use order::{Delivery, Event, Order, Sale, order, recent_events};
 pub use recent::{Fault, Mark, Receipt, Tally, faults, marks, marks_of, receipts, tallies};
 pub use server::{Finding, Server, doctor, missing_privileges, server};
@@ -61,7 +65,7 @@ pub struct Present {
 }
 
 /// How far one destination is.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Standing {
     /// Its name.
     pub destination: String,
@@ -129,6 +133,23 @@ pub async fn status(db: &Client) -> Result<Status, DbError> {
         trouble: trouble[0].get(0),
         destinations: standings.iter().map(standing).collect(),
     })
+}
+
+/// The database's clock.
+pub async fn now(db: &Client) -> Result<Timestamp, DbError> {
+    Ok(db.query_typed("select clock_timestamp()", &[]).await?[0].get(0))
+}
+
+/// Names of the destinations that have begun.
+pub async fn destinations(db: &Client) -> Result<Vec<String>, DbError> {
+    let rows = db.query_typed("select destination from postback.position order by 1", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether a destination has begun.
+pub async fn is_known(db: &Client, destination: &str) -> Result<bool, DbError> {
+    let sql = "select exists (select from postback.position where destination = $1)";
+    Ok(db.query_typed(sql, &[(&destination, tokio_postgres::types::Type::TEXT)]).await?[0].get(0))
 }
 
 /// The same for whoever asks again and again, within 5 s or not at all. `None`: the server is a standby.

@@ -13,8 +13,10 @@ use tokio_postgres::{Client, Row, types::Type};
 use super::super::{DbError, Param};
 use crate::{delivery::RefundShape, event::decimal, money::Currency};
 
+mod csv;
 mod money;
 
+pub use csv::csv;
 pub use money::{BookDay, Books, Difference, Money};
 
 /// What a report is about.
@@ -62,6 +64,13 @@ pub struct Report {
     pub books: Books,
 }
 
+impl Report {
+    /// Nothing is in no state, nothing unexplained, and the books agree.
+    pub fn balances(&self) -> bool {
+        self.lines.iter().all(Line::balances) && self.books.days.iter().all(|day| day.balances)
+    }
+}
+
 /// A day at a destination.
 #[derive(Debug, Serialize)]
 pub struct Line {
@@ -75,6 +84,14 @@ pub struct Line {
     pub refunds: Counts,
     /// Money of the day's orders by currency, with all that was told back of them to this moment.
     pub money: Vec<Money>,
+}
+
+impl Line {
+    /// Nothing is in no state and nothing unexplained.
+    pub fn balances(&self) -> bool {
+        let zero = |text: &str| text.chars().all(|c| c == '0' || c == '.');
+        self.orders.balances() && self.refunds.balances() && self.money.iter().all(|money| zero(&money.unexplained))
+    }
 }
 
 /// How many are in which state.

@@ -1,9 +1,9 @@
 //! The report for a spreadsheet: a line per count or amount.
 
-use crate::outbox::inspect::report::{BookDay, Counts, Difference, Line, Money, Report};
+use super::{BookDay, Counts, Difference, Line, Money, Report};
 
 /// With a heading; lines end with a line feed.
-pub(super) fn text(report: &Report) -> String {
+pub fn csv(report: &Report) -> String {
     let mut out = String::from("day,destination,what,state,reason,currency,count,value\n");
     for line in &report.lines {
         counts(&mut out, line, "orders", &line.orders);
