@@ -1,7 +1,9 @@
 //! The page, as a browser's requests and a hostile site's reach it: who may look and act, what it shows, what it does.
 
+mod browser;
 mod door;
 mod show;
+mod webdriver;
 
 use std::{collections::BTreeMap, time::Duration};
 

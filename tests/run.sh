@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs all tests:  tests/run.sh [what a test's name must contain]
-# Needs Rust, a C compiler and make, PgBouncer, and a PostgreSQL, which is taken as tests/support/postgres.rs says: POSTBACKD_TEST_DATABASE_URL,
+# Needs Rust, a C compiler and make, PgBouncer, Chromium with its driver, and a PostgreSQL, which is taken as tests/support/postgres.rs says: POSTBACKD_TEST_DATABASE_URL,
 # a Docker engine, or server binaries on this machine. What is missing is installed on Debian and its relatives; elsewhere it
 # is named. The server that the tests start is their own and ends with them.
 set -euo pipefail
@@ -12,6 +12,8 @@ need_programs cc gcc make make curl curl
 need_postgresql
 # Of the pool's tests; its own service need not run.
 [ -x /usr/sbin/pgbouncer ] || need_programs pgbouncer pgbouncer
+# The page is tried in a browser; where there is none, that test says so and the others go on.
+! command -v apt-get > /dev/null || (need_programs chromium chromium chromedriver chromium-driver) || echo 'tests/run.sh: goes on without a browser' >&2
 
 log=$(mktemp); trap 'stop_server; rm -f "$log"' EXIT
 failed=0

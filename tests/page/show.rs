@@ -30,8 +30,8 @@ async fn an_order_shows_what_each_platform_got_and_no_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_retried_under_a_name() {
     let (stage, daemon) = shop_with(&[], with_page).await;
-    stage.shop("select postback.purchase('worse', 30, 'EUR', '{}')").await;
     stage.receiver.always(Behaviour::body(400, "no such pixel"));
+    stage.shop("select postback.purchase('worse', 30, 'EUR', '{}')").await;
     stage.until("select count(*) from postback.pending where state = 'dead'", "2").await;
     let ada = Visitor::ada(&daemon).await;
     let list = unescaped(&ada.get("/dead").await.page());

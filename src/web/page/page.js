@@ -3,17 +3,19 @@
 // and copies a line.
 
 function localise(part) {
-  const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  // As they are written without this: the same everywhere, and in columns.
+  const two = (number) => String(number).padStart(2, "0");
+  const day = (at) => at.getFullYear() + "-" + two(at.getMonth() + 1) + "-" + two(at.getDate());
+  const hour = (at) => two(at.getHours()) + ":" + two(at.getMinutes());
   for (const time of part.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.getTime())) {
       time.title = time.dateTime;
-      time.textContent = day.format(at);
+      time.textContent = day(at) + " " + hour(at) + ":" + two(at.getSeconds());
     }
   }
   for (const text of part.querySelectorAll("[data-hour]")) {
-    text.textContent = hour.format(new Date(text.dataset.hour));
+    text.textContent = hour(new Date(text.dataset.hour));
   }
 }
 
@@ -28,7 +30,7 @@ function copying() {
       await navigator.clipboard.writeText(text.textContent);
       button.textContent = "Copied";
     });
-    text.before(button);
+    text.previousElementSibling.append(button);
   }
 }
 

@@ -6,22 +6,36 @@ use crate::command::{Command, Selection};
 /// Title, what it means, and the button.
 pub(super) fn question(what: What, count: i64, destination: &str) -> (String, &'static str, String) {
     let them = deliveries(count);
+    let told = |one: &'static str, several: &'static str| if count == 1 { one } else { several };
     let button = |verb: &str| if count == 1 { format!("{verb} it") } else { format!("{verb} all {}", number(count)) };
     match what {
-        What::Retry => (format!("Retry {them}?"), "They are judged again and sent now, with what is known today.", button("Retry")),
+        What::Retry => (
+            format!("Retry {them}?"),
+            told("It is judged again and sent now, with what is known today.", "They are judged again and sent now, with what is known today."),
+            button("Retry"),
+        ),
         What::Discard => (
             format!("Discard {them}?"),
-            "They leave the list and stay dead: the platform will not get them. This cannot be undone.",
+            told(
+                "It leaves the list and stays dead: the platform will not get it. This cannot be undone.",
+                "They leave the list and stay dead: the platform will not get them. This cannot be undone.",
+            ),
             button("Discard"),
         ),
         What::Arrived => (
             format!("Mark {them} as arrived?"),
-            "You have found them at the platform. They count as delivered, and refunds that wait for them go on.",
+            told(
+                "You have found it at the platform. It counts as delivered, and refunds that wait for it go on.",
+                "You have found them at the platform. They count as delivered, and refunds that wait for them go on.",
+            ),
             button("Mark"),
         ),
         What::NotArrived => (
             format!("Send {them} again?"),
-            "You have looked at the platform and they are not there. If they are, the platform counts them twice.",
+            told(
+                "You have looked at the platform and it is not there. If it is, the platform counts it twice.",
+                "You have looked at the platform and they are not there. If they are, the platform counts them twice.",
+            ),
             button("Send"),
         ),
         What::Pause => {
