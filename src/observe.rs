@@ -101,7 +101,8 @@ impl Seen {
     }
 }
 
-fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
+/// Of these destinations, at the database's own time.
+pub fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
     let there: BTreeMap<&str, &inspect::Standing> = status.destinations.iter().map(|one| (one.destination.as_str(), one)).collect();
     let place = |name: &Arc<str>| match there.get(&**name) {
         None => Place { destination: Arc::clone(name), ..Place::default() },
@@ -116,7 +117,7 @@ fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
             overdue: one.overdue.map(|since| age(since, status.now)),
         },
     };
-    Health { owned: status.owned, trouble: status.trouble, destinations: destinations.iter().map(place).collect() }
+    Health { owned: status.owned, trouble: status.trouble, paid_without_event: None, destinations: destinations.iter().map(place).collect() }
 }
 
 /// Nothing where it is yet to come.

@@ -112,6 +112,7 @@ async fn metrics_count_what_happened() {
     assert_eq!((of("postbackd_oldest_undelivered_seconds{destination=\"d\"}"), of("postbackd_trouble_rows")), (0.0, 0.0));
     // What is promised to be there is: every name that is described and not about what this daemon does not have.
     let absent = [
+        "postbackd_alert_hooks_total",
         "postbackd_paid_orders_without_event",
         "postbackd_listen_up",
         "postbackd_api_version_ends_timestamp_seconds",
