@@ -183,8 +183,8 @@ impl Alarm {
                 let (late, limit) = (words::about(Duration::from_secs(count.unsigned_abs())), words::duration(rule.overdue));
                 format!("the oldest event for {name} has been due for {late}; {limit} is the limit; see \"postbackd status\"")
             }
-            What::Dead => format!("{name} has {count} dead letters; see \"postbackd dead list --destination {name}\""),
-            What::Unknown => format!("{name} has {count} deliveries that may have arrived; see \"postbackd unknown list --destination {name}\""),
+            What::Dead => format!("{name} has {count} dead letters; see \"postbackd dead list\""),
+            What::Unknown => format!("{name} has {count} deliveries that may have arrived; see \"postbackd unknown list\""),
             What::Trouble => format!("{count} things could not be said by the shop's triggers; see \"postbackd trouble list\""),
             What::PaidWithoutEvent => format!("{count} paid orders have no event; see \"postbackd reconcile\""),
         }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -122,6 +124,14 @@ async fn metrics_count_what_happened() {
     ];
     for one in postbackd::metrics::names::ALL {
         assert_eq!(have.keys().any(|sample| sample.starts_with(one.name)), !absent.contains(&one.name), "{}", one.name);
+    }
+    // Where Prometheus' own tool is at hand it judges the text too.
+    if let Some(promtool) = std::env::var_os("POSTBACKD_TEST_PROMTOOL") {
+        let text = get(&address, "/metrics", &[]).await.2;
+        let mut tool = Command::new(promtool).args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("promtool");
+        tool.stdin.take().expect("its input").write_all(text.as_bytes()).expect("writing");
+        let said = tool.wait_with_output().expect("its end");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
     }
     assert!(have.len() < 300, "{} samples for one destination", have.len());
 }
