@@ -13,9 +13,11 @@ pub async fn run(argv: &[String], document: &str, within: Duration) -> Result<()
     let [program, arguments @ ..] = argv else { return Err("no program is named".to_owned()) };
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    // Whatever it starts belongs to it, and ends with it.
+    command.process_group(0);
     command.envs(PASSED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
-    let input = child.stdin.take();
+    let (group, input) = (child.id(), child.stdin.take());
     let ends = async {
         if let Some(mut input) = input {
             // Whoever does not care for it closes it.
@@ -27,7 +29,12 @@ pub async fn run(argv: &[String], document: &str, within: Duration) -> Result<()
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{program} ended with {status}")),
         Ok(Err(error)) => Err(format!("{program}: {error}")),
-        Err(_) => Err(format!("{program} has not ended within {} and was killed", crate::words::duration(within))),
+        Err(_) => {
+            if let Some(group) = group {
+                let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status().await;
+            }
+            Err(format!("{program} has not ended within {} and was killed", crate::words::duration(within)))
+        }
     }
 }
 
@@ -55,6 +62,14 @@ mod tests {
         assert!(run(&argv(&["/nonexistent/program"]), "", long).await.is_err_and(|why| why.contains("cannot be started")));
         let hanging = run(&argv(&["/bin/sleep", "600"]), "", Duration::from_millis(50)).await;
         assert_eq!(hanging, Err("/bin/sleep has not ended within 50ms and was killed".into()));
+        // With what it has begun itself.
+        let began = tempfile::NamedTempFile::new().expect("a file");
+        let script = argv(&["/bin/sh", "-c", "sleep 600 & echo $! > \"$1\"; wait", "sh", &began.path().to_string_lossy()]);
+        assert!(run(&script, "", Duration::from_secs(1)).await.is_err_and(|why| why.contains("was killed")));
+        let child = std::fs::read_to_string(began.path()).expect("its number");
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        let left = state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with(['S', 'R', 'D']));
+        assert!(!child.trim().is_empty() && !left, "process {child} lives on: {state}");
         // More than a pipe holds, to one that reads nothing.
         run(&argv(&["/bin/true"]), &"x".repeat(1 << 20), long).await.expect("it ends well");
         assert!(run(&[], "", long).await.is_err());
