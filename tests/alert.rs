@@ -44,7 +44,7 @@ async fn it_is_told_once_across_restarts_and_once_when_it_is_over() {
     let config = stage.config(&[]).raw(&more);
     let mut daemon = Daemon::start(config.clone()).await;
     stage.shop("select postback.purchase('bad', 1, 'EUR', '{\"email\": \"canary@shop.example\"}'), postback.purchase('good', 1, 'EUR', '{}')").await;
-    hook.wait_until("a first try", |log| !log.is_empty()).await;
+    hook.wait_within(Duration::from_secs(40), "a first try", |log| !log.is_empty()).await;
     let told = daemon.wait_line("an alert could not be told").await;
     assert!(told.contains("HTTP 500") && !told.contains("canary"), "{told}");
     daemon.kill9();
