@@ -314,9 +314,9 @@ async fn hold(
     say_at_work(session);
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
-    // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
-    // What changes in it takes a new session, or was of no interest here.
+    // What changes of [alert] takes a new session.
     let alerting = config.clone();
+    // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
     let (retention, is_session) = (config.daemon.retention, config.database.direct.is_none());
     let reads = async {
         let reading = match reading {

@@ -70,13 +70,16 @@ async fn remembered(session: &Session, alerts: &mut Alerts) -> Result<(), DbErro
 async fn look(session: &Session, epoch: i64, (alert, instance): (&Alert, &str), names: &[Arc<str>], alerts: &mut Alerts) -> Result<bool, DbError> {
     let db = session.pool.get().await?;
     let Some(status) = inspect::glance(&db).await? else { return Ok(true) };
-    let mut health = observe::health(&status, names);
+    // Those that a reload has added, and those that other daemons work.
+    let others = status.destinations.iter().filter(|one| one.worked && !names.iter().any(|name| **name == *one.destination));
+    let all: Vec<Arc<str>> = names.iter().cloned().chain(others.map(|one| Arc::from(one.destination.as_str()))).collect();
+    let mut health = observe::health(&status, &all);
     health.paid_without_event = session.metrics.untold_orders().and_then(|orders| i64::try_from(orders).ok());
     let conditions = alert::conditions(&health, &alert.rule);
-    let mut all = true;
+    let mut all_taken = true;
     for alarm in alerts.look(&conditions, &alert.rule, Timestamp::now()) {
         if !tell(session, alert, instance, &alarm).await {
-            all = false;
+            all_taken = false;
             continue;
         }
         let now = Timestamp::now();
@@ -87,7 +90,7 @@ async fn look(session: &Session, epoch: i64, (alert, instance): (&Alert, &str), 
             _ => kept::keep(&db, epoch, &Told { what: what.to_owned(), destination: name.to_owned(), since: alarm.since, told: now }).await?,
         }
     }
-    Ok(all)
+    Ok(all_taken)
 }
 
 /// By every hook; whether one of them took it. A second one that fails is only said: the first would be told again and again.
