@@ -2,7 +2,8 @@
 -- transaction. $1 ids of events, $2 references of orders, $3 words that name a person (an e-mail address). Returns how many rows were
 -- changed. Index walks but for postback.trouble and postback.pending, which are small.
 with person as materialized (
-  select e.id, e.kind, e.ref, e.payload from postback.event e where e.id = any ($1::bigint[])),
+  select e.id, e.kind, e.ref, e.payload, e.kind not in ('purchase', 'refund', 'retract', 'enrich') as plain
+    from postback.event e where e.id = any ($1::bigint[])),
 -- What the person is known by. Towns, first names and browsers are other people's too.
 leaf as materialized (
   select distinct p.id, w.key, v.value #>> '{}' as word
@@ -21,7 +22,8 @@ event as (
                         select coalesce(jsonb_object_agg(m.key, m.value), '{}')
                           from jsonb_each(case when jsonb_typeof(p.payload -> 'more') = 'object' then p.payload -> 'more' else '{}' end) m
                          where m.key in ('tax', 'shipping', 'subtotal', 'discount') and m.value #>> '{}' ~ '^[0-9.]+$')),
-         ref = case when lower(e.ref) in (select k.word from known k) then 'forgotten-' || e.id else e.ref end
+         -- An order's reference is the ledger's key and stays, even where the person goes by the same word.
+         ref = case when p.plain and lower(e.ref) in (select k.word from known k) then 'forgotten-' || e.id else e.ref end
     from person p where e.id = p.id and jsonb_typeof(p.payload) = 'object' returning e.id),
 -- A row that no shop's trigger wrote.
 strange as (
@@ -30,7 +32,7 @@ once as (
   update postback.once o set ref = 'forgotten-' || o.event from person p
    where o.kind = p.kind and o.ref = p.ref and o.event = p.id and lower(p.ref) in (select k.word from known k) returning 1),
 mention as (
-  delete from postback.mention m using person p where m.ref = p.ref and m.event = p.id and lower(p.ref) in (select k.word from known k) returning 1),
+  delete from postback.mention m using person p where p.plain and m.ref = p.ref and m.event = p.id and lower(p.ref) in (select k.word from known k) returning 1),
 sale as (
   update postback.sale s set who = null where s.order_ref = any ($2::text[]) and s.who is not null returning 1),
 receipt as (
@@ -42,7 +44,7 @@ attempt as (
 pending as (
   update postback.pending q
      set reason = case when exists (select from leaf l where length(l.word) >= 4 and strpos(lower(q.reason), lower(l.word)) > 0) then 'forgotten' else q.reason end,
-         order_ref = case when lower(q.order_ref) in (select k.word from known k) then 'forgotten-' || q.event else q.order_ref end
+         order_ref = case when p.plain and lower(q.order_ref) in (select k.word from known k) then 'forgotten-' || q.event else q.order_ref end
     from person p where q.event = p.id returning 1),
 trouble as (
   update postback.trouble t

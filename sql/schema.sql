@@ -2,6 +2,13 @@
   position_check CHECK ((horizon >= seq))
   position_pkey PRIMARY KEY (destination)
 
+table alert  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  what text not null
+  destination text not null default ''::text
+  since timestamp with time zone not null
+  told timestamp with time zone not null
+  alert_pkey PRIMARY KEY (what, destination)
+
 table apple_count  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
   day date not null
   protocol text not null

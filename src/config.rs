@@ -27,6 +27,7 @@ pub use secret::SecretMode;
 
 pub use crate::outbox::connect::Database;
 use crate::{
+    alert::Rule,
     clock::Fence,
     destination::{Destination, Route},
     outbox::inspect::report::Terms,
@@ -58,6 +59,8 @@ pub struct Config {
     pub web: Option<Web>,
     /// Where Apple's postbacks come in; `None`: nowhere.
     pub apple: Option<crate::inbox::Settings>,
+    /// Who is told of what needs a person; `None`: nobody.
+    pub alert: Option<Alert>,
     /// What is written to stderr.
     pub log: Log,
     /// How days are counted.
@@ -120,6 +123,19 @@ pub struct Web {
 
 /// `[web] overdue` unless it is set.
 pub const OVERDUE: Duration = Duration::from_secs(15 * 60);
+
+/// `[alert]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Gets a POST of each alert.
+    pub webhook: Option<Secret>,
+    /// Proxy and authorities for it.
+    pub route: Route,
+    /// A program and its arguments, which gets each alert on its standard input.
+    pub command: Option<Vec<String>>,
+    /// When.
+    pub rule: Rule,
+}
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +249,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
     let route = Route { proxy: http.secret("proxy", http.doc.mode), ca: http.file("ca") };
     http.finish();
     let web = web(root.section("web"));
+    let alert = alert(root.section("alert"), &route);
     let log = log(root.section("log"));
     let report = report(root.section("report"));
     let tables = root.section("destination").sections();
@@ -258,6 +275,7 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
         http: route,
         web,
         apple,
+        alert,
         log,
         report,
         warnings: Vec::new(),
@@ -338,6 +356,26 @@ fn web(table: Section<'_>) -> Option<Web> {
     let overdue = table.duration("overdue", OVERDUE, Duration::from_secs(1)..=Duration::from_secs(30 * 86_400));
     table.finish();
     address.map(|listen| Web { listen, token, overdue })
+}
+
+fn alert(table: Section<'_>, route: &Route) -> Option<Alert> {
+    let webhook = table.secret("webhook", table.doc.mode);
+    let is_address = |text: &str| url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if table.doc.mode == SecretMode::Reveal && webhook.as_ref().is_some_and(|webhook| !is_address(webhook.reveal())) {
+        table.problem("webhook", "this is no address that begins with https:// or http://");
+    }
+    let command = table.texts("command");
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        table.problem("command", "a program is needed here: [\"/usr/local/bin/page\", \"postbackd\"]");
+    }
+    let day = Duration::from_secs(86_400);
+    let rule = Rule {
+        overdue: table.duration("overdue", OVERDUE, Duration::from_secs(1)..=30 * day),
+        repeat: table.duration("repeat", day, Duration::from_secs(60)..=30 * day),
+        calm: table.duration("calm", Duration::from_secs(5 * 60), Duration::from_secs(0)..=day),
+    };
+    table.finish();
+    (webhook.is_some() || command.is_some()).then(|| Alert { webhook, route: route.clone(), command, rule })
 }
 
 fn log(table: Section<'_>) -> Log {

@@ -1,6 +1,7 @@
 //! The composition root: takes the lock, runs both loops for as long as it is held, begins again when it is lost, stops in two
 //! phases.
 
+mod alarms;
 mod fleet;
 pub(crate) mod watchdog;
 
@@ -313,6 +314,8 @@ async fn hold(
     say_at_work(session);
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
     let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
+    // What changes of [alert] takes a new session.
+    let alerting = config.clone();
     // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
     let (retention, is_session) = (config.daemon.retention, config.database.direct.is_none());
     let reads = async {
@@ -339,6 +342,7 @@ async fn hold(
             biased;
             read = ingest::run(session, epoch, (&mut db, is_session), pace, &woken, || reloads.all(), &stop) => read,
             lost = maintain::run(session, epoch, retention) => Err(lost),
+            lost = alarms::run(session, epoch, &alerting) => Err(lost),
         }
     };
     let working = async {
@@ -357,7 +361,7 @@ async fn hold(
             ended = &mut working => return ended.map_err(Ended::from),
             new = signals.reload.next() => new,
         };
-        let same_session = new.database == config.database && new.daemon == config.daemon;
+        let same_session = new.database == config.database && new.daemon == config.daemon && new.alert == config.alert;
         *config = new;
         // Destinations that change are drained first, which may take a while: ownership is proved and commits are read meanwhile.
         tokio::select! {
@@ -368,7 +372,7 @@ async fn hold(
         told_of_reload(config);
         say_at_work(session);
         if !same_session {
-            tracing::info!("[database] or [daemon] changed; a new session begins");
+            tracing::info!("[database], [daemon] or [alert] changed; a new session begins");
             return Err(DbError::SessionOver.into());
         }
     }

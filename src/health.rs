@@ -9,6 +9,8 @@ pub struct Health {
     pub owned: bool,
     /// Open rows of `postback.trouble`.
     pub trouble: i64,
+    /// Orders that the shop's books call paid and no event tells; `None`: nobody has counted.
+    pub paid_without_event: Option<i64>,
     /// Those of the configuration.
     pub destinations: Vec<Place>,
 }

@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `health` `marks` `metrics` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `breaker` `limit` `pulse` `retry` `ready` `shadow` | `outbox` `http` `serve` `clock` `notify` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `health` `marks` `metrics` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `alert` `breaker` `limit` `pulse` `retry` `ready` `shadow` | `outbox` `http` `serve` `clock` `hook` `notify` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -68,6 +68,7 @@ pub mod platform;
 pub mod route;
 pub mod when;
 
+pub mod alert;
 pub mod breaker;
 pub mod limit;
 pub mod pulse;
@@ -77,6 +78,7 @@ pub mod retry_after;
 pub mod shadow;
 
 pub mod clock;
+pub mod hook;
 pub mod http;
 pub mod notify;
 pub mod process;

@@ -20,6 +20,27 @@ use jiff::Timestamp;
 pub use self::meter::{About, BREAKER, CLASSES, Meter, OTHER, Purpose};
 use crate::event::Kind;
 
+/// Who is told of alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Hook {
+    Webhook,
+    Command,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Webhook, Self::Command];
+
+    /// Its label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Command => "command",
+        }
+    }
+}
+
 /// What one process counts.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -32,6 +53,7 @@ pub struct Metrics {
     listen: AtomicU8,
     /// One more than the number; 0: nobody has counted.
     paid_without_event: AtomicU64,
+    hooks: [[AtomicU64; 2]; Hook::ALL.len()],
     meters: Mutex<BTreeMap<Arc<str>, Arc<Meter>>>,
 }
 
@@ -66,6 +88,19 @@ impl Metrics {
     /// Nobody wants LISTEN.
     pub fn listens_not(&self) {
         self.listen.store(0, Ordering::Relaxed);
+    }
+
+    /// A hook was called, and took what it was told or did not.
+    pub fn hook(&self, hook: Hook, taken: bool) {
+        self.hooks[hook as usize][usize::from(!taken)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hook, `taken` or `failed`, and how often: of hooks that were called.
+    pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let called = |hook: &Hook| self.hooks[*hook as usize].iter().any(|count| count.load(Ordering::Relaxed) > 0);
+        let counts =
+            |hook: Hook| ["taken", "failed"].into_iter().zip(&self.hooks[hook as usize]).map(move |(how, count)| (hook.as_str(), how, count));
+        Hook::ALL.into_iter().filter(called).flat_map(counts).map(|(hook, how, count)| (hook, how, count.load(Ordering::Relaxed)))
     }
 
     /// Orders that the shop's books call paid and no event tells; `None`: they cannot be counted.

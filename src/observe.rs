@@ -21,7 +21,8 @@ use crate::{
     ready::Known,
 };
 
-/// What was seen is good for that long.
+/// What was seen is good for that long, and for ten times as long as seeing it took: however many rows wait, looking at them costs
+/// the server a tenth of its time at most.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Asks, and remembers for a moment.
@@ -62,7 +63,7 @@ impl Observer {
     /// What the database says, or said a moment ago. Who comes while it is being asked waits for the same answer.
     pub async fn look(&self) -> Arc<Seen> {
         let mut last = self.last.lock().await;
-        if let Some((_, seen)) = last.as_ref().filter(|(asked, _)| asked.elapsed() < FRESH) {
+        if let Some((_, seen)) = last.as_ref().filter(|(asked, seen)| asked.elapsed() < seen.good_for()) {
             return Arc::clone(seen);
         }
         let (at, began) = (Timestamp::now(), Instant::now());
@@ -91,6 +92,14 @@ impl Observer {
 }
 
 impl Seen {
+    /// Whether the database is back is asked again soon.
+    fn good_for(&self) -> Duration {
+        match self.found {
+            Found::Here(_) => FRESH.max(self.took * 10),
+            Found::Away(_) | Found::Standby => FRESH,
+        }
+    }
+
     /// What readiness is judged by: of these destinations, at the database's own time.
     pub fn known(&self, destinations: &[Arc<str>]) -> Known {
         match &self.found {
@@ -101,7 +110,8 @@ impl Seen {
     }
 }
 
-fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
+/// Of these destinations, at the database's own time.
+pub fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
     let there: BTreeMap<&str, &inspect::Standing> = status.destinations.iter().map(|one| (one.destination.as_str(), one)).collect();
     let place = |name: &Arc<str>| match there.get(&**name) {
         None => Place { destination: Arc::clone(name), ..Place::default() },
@@ -116,7 +126,7 @@ fn health(status: &Status, destinations: &[Arc<str>]) -> Health {
             overdue: one.overdue.map(|since| age(since, status.now)),
         },
     };
-    Health { owned: status.owned, trouble: status.trouble, destinations: destinations.iter().map(place).collect() }
+    Health { owned: status.owned, trouble: status.trouble, paid_without_event: None, destinations: destinations.iter().map(place).collect() }
 }
 
 /// Nothing where it is yet to come.

@@ -20,6 +20,7 @@ pub mod facts;
 pub mod complete;
 pub mod position;
 
+pub mod alert;
 pub mod backfill;
 pub mod command;
 pub mod heal;

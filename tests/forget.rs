@@ -108,3 +108,38 @@ async fn nothing_of_a_person_is_left_in_a_dump() {
         office.holding("bob@shop.example")
     );
 }
+
+/// A shop that calls its buyers by the number of their order loses neither the order in its report nor the refund behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_called_as_its_buyer_stays_in_the_books() {
+    let stage = Stage::new().await;
+    let config = stage.config(&[]);
+    let _daemon = Daemon::start(config.clone()).await;
+    stage
+        .shop(
+            r#"select postback.purchase('ORDER-1001', 100, 'EUR', '{"external_id": "order-1001", "email": "ada@shop.example"}'),
+                      postback.refund('ORDER-1001', 'r1', 30), postback.emit('lead', 'order-1001', '{"external_id": "order-1001", "email": "ada@shop.example"}')"#,
+        )
+        .await;
+    stage.settled().await;
+    let counts = || {
+        let report = crate::report::run(&config, &[]).0;
+        report["lines"]
+            .as_array()
+            .expect("lines")
+            .iter()
+            .map(|line| (line["orders"].clone(), line["refunds"].clone(), line["money"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = counts();
+    assert_eq!(before.iter().map(|(orders, ..)| orders["total"].as_i64().unwrap_or(0)).sum::<i64>(), 1, "{before:#?}");
+    let (code, text) = say(&config, &["forget", "--email", "ada@shop.example", "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(counts(), before);
+    assert_eq!(
+        stage.text("select count(*) from postback.event where payload::text like '%ada@%' or kind = 'lead' and ref = 'order-1001'").await,
+        "0"
+    );
+    stage.shop("select postback.refund('ORDER-1001', 'r2', 70)").await;
+    stage.state(4, "delivered").await;
+}

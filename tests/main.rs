@@ -2,6 +2,7 @@
 
 mod support;
 
+mod alert;
 mod backfill;
 mod bench;
 mod cli;

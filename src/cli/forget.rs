@@ -12,9 +12,9 @@ use crate::{command::Command, outbox::DbError};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Takes what is known of a person out of every table of schema postback: names, addresses, click and device ids, items, rows of trouble.
-References, kinds, states, counts and money stay, so that reports go on adding up. What has not been told yet is skipped as
-\"forgotten\"; refunds of what was told are still told where the platform needs no click or person for them. What platforms were told
-before is theirs: ask them too. Backups and the shop's own tables are not touched.
+References of orders (also one that is an address itself), kinds, states, counts and money stay, so that reports go on adding up.
+What has not been told yet is skipped as \"forgotten\"; refunds of what was told are still told where the platform needs no click or
+person for them. What platforms were told before is theirs: ask them too. Backups and the shop's own tables are not touched.
 
 --email finds every event and order that holds the address anywhere, however it is written in case; it reads through all events, which
 takes a minute for ten million.

@@ -14,6 +14,7 @@ const EXAMPLE: &str = include_str!("../../examples/postbackd.toml");
 
 fn env(name: &str) -> Option<String> {
     match name {
+        "ALERT_WEBHOOK" => Some("https://hooks.example/T0/B0".into()),
         "TOKEN" => Some("canary-secret".into()),
         "WEB_TOKEN" => Some("0123456789abcdef".into()),
         "TRACKER_PROXY" => Some("http://p:1".into()),

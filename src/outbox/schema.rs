@@ -28,7 +28,7 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 14] = [
+pub const MIGRATIONS: [Migration; 15] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
@@ -42,7 +42,8 @@ pub const MIGRATIONS: [Migration; 14] = [
     migration!(11, "clicks", "0011_clicks.sql"),
     migration!(12, "apple", "0012_apple.sql"),
     migration!(13, "books", "0013_books.sql"),
-    migration!(14, "page", "0014_page.sql"),
+    migration!(14, "alert", "0014_alert.sql"),
+    migration!(15, "page", "0015_page.sql"),
 ];
 
 /// The version that this binary works with.

@@ -49,6 +49,7 @@ fn process(page: &mut Page, metrics: &Metrics) {
         meter.tokens().for_each(|(token, ends)| page.one(&names::TOKEN_ENDS, &[name, token], ends));
         meter.tokens_missed().for_each(|(why, count)| page.one(&names::TOKENS_MISSED, &[name, why], count));
     }
+    metrics.hooks().for_each(|(hook, outcome, count)| page.one(&names::HOOKS, &[hook, outcome], count));
     for apple::count::Count { label, count } in apple::count::snapshot() {
         page.one(&names::APPLE, &[label.protocol, label.version, label.verdict, label.reason], count);
     }

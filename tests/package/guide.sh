@@ -8,7 +8,6 @@ received() { on_machine "awk -F'\t' '\$2 == \"$1\" && \$3 == 200 { print \$4 }' 
 same 'the live order arrived, the one of the shadow did not' purchase-1002 "$(received tracker)"
 must 'the secret is nowhere in the log' on_machine '! journalctl -u postbackd | grep -q canary-key'
 
-on_machine 'sudo -u postgres psql -X -qAt -c "create database kept template template0" postgres'
 for shop in de at; do
   sql "create table public.orders (number text primary key, status text not null, total numeric(12,2) not null, currency text not null, email text, landing_url text)" shop_$shop > /dev/null
   on_machine "sed -i 's,$tracker,$base/$shop,; s,^\[destination,[daemon]\nsettle = \"100ms\"\n&,' /etc/postbackd/$shop.toml

@@ -34,7 +34,7 @@ machine_stop() { [ -z "${machine:-}" ] || docker rm -f "$machine" > /dev/null; }
 on_machine() { docker exec -i -w /root "$machine" bash -eo pipefail -c "$1" < "${2:-/dev/null}"; }
 
 # What PostgreSQL says to one query of database shop.
-sql() { on_machine "sudo -u postgres psql -X -At -v ON_ERROR_STOP=1 ${2:-shop}" <(printf '%s' "$1"); }
+sql() { on_machine "cd /; sudo -u postgres psql -X -At -v ON_ERROR_STOP=1 ${2:-shop}" <(printf '%s' "$1"); }
 
 property() { on_machine "systemctl show -P $1 ${2:-postbackd}"; }
 

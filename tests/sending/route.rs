@@ -73,6 +73,33 @@ async fn consent_is_asked_for_and_read_again_before_each_attempt() {
     stage.shop("select postback.purchase('withdrawn', 9, 'EUR', '{\"consent\": {\"ad_user_data\": \"granted\"}}')").await;
     stage.receiver.wait_for(1).await;
     assert_eq!(stage.ids()[0], "purchase-withdrawn");
+    // It was refused once and would be taken now; the person has changed their mind meanwhile.
+    stage.shop("select postback.enrich('withdrawn', '{\"consent\": {\"ad_user_data\": \"denied\"}}')").await;
+    stage.state(2, "skipped: consent: ad_user_data denied").await;
+    stage.receiver.always(Behaviour::status(200));
+    stage.shop("select postback.purchase('after', 9, 'EUR', '{\"consent\": {\"ad_user_data\": \"granted\"}}')").await;
+    stage.state(4, "delivered").await;
+    stage.settled().await;
+    let taken: Vec<String> = stage.receiver.log().iter().filter(|arrival| arrival.taken()).map(|arrival| arrival.id()).collect();
+    assert_eq!(taken, ["purchase-after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_that_is_withdrawn_cancels_what_is_held() {
+    let stage = Stage::new().await;
+    let config = stage.config(&[("consent", "[\"ad_user_data\"]"), ("hold", "\"1h\"")]);
+    let mut daemon = Daemon::start(config.clone()).await;
+    stage.shop("select postback.purchase('held', 9, 'EUR', '{\"consent\": {\"ad_user_data\": \"granted\"}}')").await;
+    stage.until("select state from postback.pending where event = 1", "held").await;
+    stage.shop("select postback.enrich('held', '{\"consent\": {\"ad_user_data\": \"denied\"}}')").await;
+    // It stands in the order's lane behind the purchase; the ledger has it at once.
+    stage.until("select who #>> '{consent,ad_user_data}' from postback.sale", "denied").await;
+    assert!(daemon.term().await.success(), "{}", daemon.stderr());
+    // An hour and more passes.
+    stage.shop("update postback.pending set next_at = now(); update postback.event set occurred_at = occurred_at - interval '2 hours'").await;
+    let _daemon = Daemon::start(config).await;
+    stage.state(1, "skipped: consent: ad_user_data denied").await;
+    assert_eq!(stage.ids(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

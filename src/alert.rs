@@ -1,0 +1,195 @@
+//! What a person is to be told without looking: when it begins, again after a while, and when it is over. Pure: what is so goes in,
+//! what is to be told comes out; time is an argument. Nothing here holds a word of a platform or a shop.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::{health::Health, words};
+
+/// What can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum What {
+    Halted,
+    Overdue,
+    Dead,
+    Unknown,
+    Trouble,
+    PaidWithoutEvent,
+}
+
+impl What {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Halted, Self::Overdue, Self::Dead, Self::Unknown, Self::Trouble, Self::PaidWithoutEvent];
+
+    /// As it stands in `postback.alert` and in what is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::Overdue => "overdue",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+            Self::Trouble => "trouble",
+            Self::PaidWithoutEvent => "paid_without_event",
+        }
+    }
+
+    /// The reverse.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.as_str() == text)
+    }
+}
+
+/// What is wrong where; the destination is empty where it is about none.
+pub type Key = (What, Arc<str>);
+
+/// When it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// An event may be late that long.
+    pub overdue: Duration,
+    /// What goes on is told again after this.
+    pub repeat: Duration,
+    /// It is over when it has been away for so long; and lateness is told when it has lasted so long.
+    pub calm: Duration,
+}
+
+/// What is so, with its number: seconds for lateness, else how many.
+pub fn conditions(health: &Health, rule: &Rule) -> BTreeMap<Key, i64> {
+    let mut found = BTreeMap::new();
+    for place in &health.destinations {
+        let mut about = |what, value: i64| {
+            if value > 0 {
+                found.insert((what, Arc::clone(&place.destination)), value);
+            }
+        };
+        about(What::Halted, i64::from(place.halted));
+        about(What::Dead, place.dead);
+        about(What::Unknown, place.unknown);
+        // A destination that a person paused, or that waits for one, is late by that.
+        let late = place.overdue.filter(|late| *late > rule.overdue && !place.paused && !place.halted);
+        about(What::Overdue, late.map_or(0, |late| i64::try_from(late.as_secs()).unwrap_or(i64::MAX)));
+    }
+    for (what, count) in [(What::Trouble, health.trouble), (What::PaidWithoutEvent, health.paid_without_event.unwrap_or_default())] {
+        if count > 0 {
+            found.insert((what, Arc::default()), count);
+        }
+    }
+    found
+}
+
+/// What of an alert is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It has begun.
+    Raised,
+    /// It goes on.
+    Repeated,
+    /// It is over.
+    Over,
+}
+
+/// Something to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// What and where.
+    pub key: Key,
+    /// Beginning, going on or over.
+    pub stage: Stage,
+    /// The number as it was last seen.
+    pub value: i64,
+    /// Since when it is so.
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Alert {
+    since: Timestamp,
+    value: i64,
+    /// When it was last told; `None`: never.
+    told: Option<Timestamp>,
+    /// Since when it is not so any more.
+    gone: Option<Timestamp>,
+}
+
+/// The alerts that there are.
+#[derive(Debug, Default)]
+pub struct Alerts(BTreeMap<Key, Alert>);
+
+impl Alerts {
+    /// Told by a former owner and not over yet, as far as anybody knew.
+    pub fn remember(&mut self, key: Key, since: Timestamp, told: Timestamp) {
+        self.0.insert(key, Alert { since, value: 0, told: Some(told), gone: None });
+    }
+
+    /// Takes in what is so now; returns what is to be told. The same is returned again until [`Self::told`] says that it was.
+    pub fn look(&mut self, conditions: &BTreeMap<Key, i64>, rule: &Rule, now: Timestamp) -> Vec<Alarm> {
+        for (key, value) in conditions {
+            let alert = self.0.entry(key.clone()).or_insert(Alert { since: now, value: 0, told: None, gone: None });
+            (alert.value, alert.gone) = (*value, None);
+        }
+        for (_, alert) in self.0.iter_mut().filter(|(key, _)| !conditions.contains_key(*key)) {
+            alert.gone.get_or_insert(now);
+        }
+        // What came and went before anybody was told is nobody's business.
+        self.0.retain(|_, alert| alert.told.is_some() || alert.gone.is_none());
+        let lasted = |since: Timestamp, long: Duration| now.duration_since(since) >= SignedDuration::try_from(long).unwrap_or(SignedDuration::MAX);
+        let due = |(key, alert): (&Key, &Alert)| {
+            let patience = if key.0 == What::Overdue { rule.calm } else { Duration::ZERO };
+            let stage = match (alert.told, alert.gone) {
+                (None, _) if lasted(alert.since, patience) => Stage::Raised,
+                (Some(_), Some(gone)) if lasted(gone, rule.calm) => Stage::Over,
+                (Some(told), None) if lasted(told, rule.repeat) => Stage::Repeated,
+                _ => return None,
+            };
+            Some(Alarm { key: key.clone(), stage, value: alert.value, since: alert.since })
+        };
+        self.0.iter().filter_map(due).collect()
+    }
+
+    /// Whoever is to know was told.
+    pub fn told(&mut self, alarm: &Alarm, now: Timestamp) {
+        match (alarm.stage, self.0.get_mut(&alarm.key)) {
+            (Stage::Over, _) => _ = self.0.remove(&alarm.key),
+            (_, Some(alert)) => alert.told = Some(now),
+            (_, None) => {}
+        }
+    }
+}
+
+impl Alarm {
+    /// One sentence for a person, as of `now`.
+    pub fn text(&self, rule: &Rule, now: Timestamp) -> String {
+        let ((what, name), count) = (&self.key, self.value);
+        if self.stage == Stage::Over {
+            let lasted = words::about(Duration::try_from(now.duration_since(self.since)).unwrap_or_default());
+            let what = match what {
+                What::Halted => format!("{name} is not halted any more"),
+                What::Overdue => format!("{name} is not behind any more"),
+                What::Dead => format!("{name} has no dead letters any more"),
+                What::Unknown => format!("{name} has no unknown deliveries any more"),
+                What::Trouble => "nothing is left that could not be said".to_owned(),
+                What::PaidWithoutEvent => "every paid order has its event".to_owned(),
+            };
+            return format!("over: {what}, after {lasted}");
+        }
+        match what {
+            What::Halted => format!("{name} is halted: nothing is sent there until a person resumes it; \"postbackd status\" says why"),
+            What::Overdue => {
+                let (late, limit) = (words::about(Duration::from_secs(count.unsigned_abs())), words::duration(rule.overdue));
+                format!("the oldest event for {name} has been due for {late}; {limit} is the limit; see \"postbackd status\"")
+            }
+            What::Dead => format!("{name} has {count} dead letters; see \"postbackd dead list\""),
+            What::Unknown => format!("{name} has {count} deliveries that may have arrived; see \"postbackd unknown list\""),
+            What::Trouble => format!("{count} things could not be said by the shop's triggers; see \"postbackd trouble list\""),
+            What::PaidWithoutEvent => format!("{count} paid orders have no event; see \"postbackd reconcile\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
