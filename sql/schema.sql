@@ -345,7 +345,7 @@ function event_id(kind text, ref text, refund_ref text DEFAULT NULL::text, gener
   sql immutable parallel safe  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function happened(since timestamp with time zone, until timestamp with time zone, kinds text[]) returns TABLE(event bigint, seq bigint, kind text, ref text, occurred_at timestamp with time zone)
-  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set jit=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function heal() returns TABLE(name text, said bigint, failed bigint)
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
@@ -381,7 +381,7 @@ function notify() returns trigger
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function of_order(reference text) returns TABLE(event bigint)
-  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set jit=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function off() returns integer
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -423,7 +423,7 @@ function say_again(trouble bigint, map jsonb, OUT said boolean, OUT answer text,
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
 
 function seq_at(since timestamp with time zone) returns bigint
-  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_sort=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+  plpgsql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set enable_sort=off set jit=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function settle_ownership() returns void
   plpgsql set search_path=pg_catalog, pg_temp  -- rights: owner=X/owner
@@ -459,7 +459,7 @@ function trouble_retry(trouble bigint, map jsonb DEFAULT NULL::jsonb, OUT said b
   sql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner
 
 function unread(at_most integer) returns TABLE(event bigint, kind text, ref text, occurred_at timestamp with time zone)
-  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
+  sql stable set search_path=pg_catalog, pg_temp set enable_seqscan=off set enable_bitmapscan=off set jit=off  -- rights: daemon=X/owner owner=X/owner reader=X/owner
 
 function wake(listen boolean) returns boolean
   plpgsql security definer set search_path=pg_catalog, pg_temp  -- rights: daemon=X/owner owner=X/owner

@@ -2,6 +2,7 @@
 
 mod browser;
 mod door;
+mod plans;
 mod show;
 mod webdriver;
 

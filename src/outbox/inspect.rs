@@ -112,11 +112,7 @@ pub async fn status(db: &Client) -> Result<Status, DbError> {
                         and l.objsubid = 2 and l.granted and l.database = (select oid from pg_catalog.pg_database where datname = current_database())),
              u.n, u.since
         from postback.ingest i,
-             lateral (select count(*) as n, min(occurred_at) as since from (
-               select e.occurred_at from postback.event e
-                where (i.snap is null or e.txid >= pg_snapshot_xmin(i.snap::pg_snapshot) and not pg_visible_in_snapshot(e.txid, i.snap::pg_snapshot))
-                  and not (i.win is not null and e.id <= i.page_id and pg_visible_in_snapshot(e.txid, i.win::pg_snapshot))
-                limit 10000) x) u";
+             lateral (select count(*) as n, min(x.occurred_at) as since from postback.unread(10000) x) u";
     let trouble = "select count(*) from postback.trouble where done is null";
     let (head, standings, daemons, trouble) =
         tokio::try_join!(db.query_typed(sql, &[]), db.query_typed(STANDINGS, &[]), db.query_typed(DAEMONS, &[]), db.query_typed(trouble, &[]))?;
@@ -154,13 +150,10 @@ pub async fn is_known(db: &Client, destination: &str) -> Result<bool, DbError> {
 
 /// The same for whoever asks again and again, within 5 s or not at all. `None`: the server is a standby.
 pub async fn glance(db: &Client) -> Result<Option<Status>, DbError> {
+    let begin = look::begin();
     within(ANSWER_SOON, async {
-        let (begun, standby, status, ended) = tokio::join!(
-            db.batch_execute("begin; set transaction read only; set local statement_timeout = '5s'"),
-            db.query_typed("select pg_is_in_recovery()", &[]),
-            status(db),
-            db.batch_execute("commit"),
-        );
+        let (begun, standby, status, ended) =
+            tokio::join!(db.batch_execute(&begin), db.query_typed("select pg_is_in_recovery()", &[]), status(db), db.batch_execute("commit"),);
         begun?;
         if standby?.first().is_some_and(|row| row.get(0)) {
             return Ok(None);
@@ -206,7 +199,7 @@ const STANDINGS: &str = "
         left join postback.log l on l.seq = o.seq) w on true
     left join lateral (
       select sum(t.count) filter (where t.outcome in ('delivered', 'accepted'))::bigint as delivered, sum(t.count) filter (where t.outcome = 'skipped')::bigint as skipped
-        from postback.tally t where t.destination = p.destination and t.at > clock_timestamp() - interval '1 hour') a on true
+        from postback.tally t where t.destination = p.destination and t.at > statement_timestamp() - interval '1 hour') a on true
    order by p.destination";
 
 fn standing(row: &tokio_postgres::Row) -> Standing {

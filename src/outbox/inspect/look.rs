@@ -14,6 +14,11 @@ const WHOLE: Duration = Duration::from_secs(15);
 /// For each statement. The last setting of a transaction counts.
 const LIMITS: &str = "set local statement_timeout = '5s'; set local transaction_read_only = on";
 
+/// First words of such a look's transaction.
+pub(super) fn begin() -> String {
+    format!("{PIN}; {LIMITS}")
+}
+
 /// Reads in one transaction that can do no harm: the planner is kept to indexes, every statement to 5 s. In a task of its own, because
 /// a page that is closed half-way must not leave a connection in the middle of a transaction.
 pub async fn look<T, W, F>(pool: &Pool, work: W) -> Result<T, DbError>
@@ -28,7 +33,7 @@ where
         let db = Arc::new(db);
         let mine = Arc::clone(&db);
         let looked = tokio::time::timeout(WHOLE, async move {
-            mine.batch_execute(&format!("{PIN}; {LIMITS}")).await?;
+            mine.batch_execute(&begin()).await?;
             work(Arc::clone(&mine)).await
         });
         let found = looked.await.unwrap_or(Err(DbError::Silent(WHOLE)));

@@ -69,8 +69,9 @@ pub struct Delivery {
 /// would pay for it: they are found by what the ledger and the walk over the stream know of it.
 pub async fn order(db: &Client, reference: &str) -> Result<Option<Order>, DbError> {
     let events = "
-      select e.id, e.kind, r.refund_ref, e.occurred_at, (select max(l.seq) from postback.log l where l.event = e.id)
-        from postback.event e left join postback.refund r on r.order_ref = e.ref and r.event = e.id
+      select e.id, e.kind, (select r.refund_ref from postback.refund r where r.order_ref = e.ref and r.event = e.id limit 1), e.occurred_at,
+             (select max(l.seq) from postback.log l where l.event = e.id)
+        from postback.event e
        where e.id in (select o.event from postback.of_order($1) o) order by e.id";
     let sales =
         "select generation, value::text, currency, refunded::text, retracted is not null from postback.sale where order_ref = $1 order by generation";

@@ -44,7 +44,7 @@ pub async fn faults(db: &Client) -> Result<Vec<Fault>, DbError> {
       select p.destination, f.last, f.outcome, f.status, f.reason
         from postback.position p cross join lateral (
           select t.last, t.outcome, t.status, t.reason from postback.tally t
-           where t.destination = p.destination and t.at > clock_timestamp() - interval '1 day' and t.outcome in ('retry', 'dead', 'unknown')
+           where t.destination = p.destination and t.at > statement_timestamp() - interval '1 day' and t.outcome in ('retry', 'dead', 'unknown')
            order by t.at desc, t.last desc limit 1) f";
     let rows = db.query_typed(sql, &[]).await?;
     let fault = |row: &Row| Fault { destination: row.get(0), at: row.get(1), outcome: row.get(2), status: row.get(3), reason: row.get(4) };
