@@ -143,3 +143,49 @@ async fn hostile_words_stay_words() {
     }
     assert!(seen >= 12, "the words are there as words: {seen}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_pages_follow_what_happens_and_the_next_one_is_told() {
+    let (stage, daemon) = shop_with(&[], with_page).await;
+    let ada = Visitor::ada(&daemon).await;
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        let mut stream = ada.connected("GET", "/updates", &[], "").await;
+        read_until(&mut stream, "event: overview").await;
+        streams.push(stream);
+    }
+    assert_eq!(ada.get("/updates").await.status, 503);
+    // Neither do they hold up other pages, or health.
+    assert_eq!((ada.get("/").await.status, ada.get("/live").await.status), (200, 200));
+    stage.shop("select postback.purchase('arrives', 10, 'EUR', '{}')").await;
+    for stream in &mut streams {
+        read_until(stream, "arrives").await;
+    }
+    streams.pop();
+    // A place that is left is free as soon as the server has noticed.
+    let began = std::time::Instant::now();
+    while !status_line(&mut ada.connected("GET", "/updates", &[], "").await).await.contains("200") {
+        assert!(began.elapsed().as_secs() < 40, "a place that was left is not free");
+    }
+}
+
+async fn status_line(stream: &mut tokio::net::TcpStream) -> String {
+    use tokio::io::AsyncReadExt as _;
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.expect("a status");
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// Reads on until this has come.
+async fn read_until(stream: &mut tokio::net::TcpStream, part: &str) {
+    use tokio::io::AsyncReadExt as _;
+    let reading = async {
+        let (mut text, mut buffer) = (String::new(), vec![0; 65_536]);
+        while !text.contains(part) {
+            let count = stream.read(&mut buffer).await.expect("the stream");
+            assert!(count > 0, "it ended before {part:?}: {text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(40), reading).await.unwrap_or_else(|_| panic!("{part:?} did not come"));
+}
