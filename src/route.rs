@@ -47,7 +47,7 @@ pub fn skip(event: &Event, who: &Object, to: &Destination) -> Option<String> {
     if !to.kinds.contains(&kind) {
         return Some(format!("{kind} not wanted here"));
     }
-    if !to.apple && kind.is_plain() && event.more.contains_key(crate::apple::tell::KEY) {
+    if !to.apple && kind.is_plain() && crate::apple::tell::body(&event.more).is_some() {
         return Some("Apple's postback: not wanted here without apple = true".into());
     }
     if let Some(filter) = to.when.as_ref().filter(|_| !event.kind.takes_back())

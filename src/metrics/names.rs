@@ -90,7 +90,7 @@ metrics! {
     PAUSED: Gauge "postbackd_destination_paused" ["destination"] "1 while a person keeps it paused, else 0";
     WORKED: Gauge "postbackd_destination_worked" ["destination"] "1 while a daemon works it, this one or another, else 0";
 
-    HOOKS: Counter "postbackd_alert_hooks_total" ["hook", "outcome"] "Calls of the hooks in [alert]";
+    HOOKS: Counter "postbackd_alert_hooks_total" ["hook", "outcome"] "Calls of the webhook and the program that are told of alerts";
     APPLE: Counter "postbackd_apple_postbacks_total" ["protocol", "version", "verdict", "reason"]
         "Postbacks of Apple's devices that this process got";
 }
