@@ -9,5 +9,7 @@ old as (
   union
   (select p.id from postback.apple_postback p, kept, unnest(array['verified', 'invalid', 'unverifiable']) v(verdict)
     where (p.verdict <> 'verified' or p.environment = 'development') and p.verdict = v.verdict and p.received_at < kept.doubtful limit 500)),
-count as (delete from postback.apple_count c using kept where c.day < kept.verified::date)
+count as (delete from postback.apple_count c using kept where c.day < kept.verified::date),
+-- A batch comes again as long as its process lives and has no answer, which is minutes.
+writer as (delete from postback.apple_writer w where w.at < clock_timestamp() - interval '14 days')
 delete from postback.apple_postback p using old where p.id = old.id

@@ -38,6 +38,12 @@ table apple_postback  -- rights: daemon=rd/owner owner=arwdDxt/owner
   CREATE INDEX apple_received_idx ON apple_postback USING btree (received_at)
   CREATE UNIQUE INDEX apple_once_idx ON apple_postback USING btree (identifier, sequence, environment) WHERE (verdict = 'verified'::text)
 
+table apple_writer  -- rights: daemon=arwd/owner owner=arwdDxt/owner reader=r/owner
+  writer bigint not null
+  batch bigint not null
+  at timestamp with time zone not null
+  apple_writer_pkey PRIMARY KEY (writer)
+
 table attached  -- rights: daemon=r/owner owner=arwdDxt/owner reader=r/owner
   name text not null
   tab regclass not null

@@ -265,6 +265,12 @@ fn sections(root: &Section<'_>, file: &Path) -> Option<Config> {
         root.warn("destination", "there is none: events are read and nothing is sent; add a [destination.NAME]");
     }
     let apple = apple::read(root.section("apple"), &destinations);
+    if let (Some(web), Some(apple)) = (&web, &apple)
+        && web.listen == apple.listen
+        && web.listen.port() != 0
+    {
+        root.section("apple").problem("listen", format!("{} is [web] listen too; what strangers may ask for needs a port of its own", apple.listen));
+    }
     root.unknown();
     let destinations = destinations.into_iter().map(Arc::new).collect();
     Some(Config {

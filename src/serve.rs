@@ -41,8 +41,13 @@ pub struct Limits {
 pub enum Full {
     /// It waits in the kernel's queue.
     Waits,
-    /// These bytes, an HTTP answer, and the end of the connection.
-    Told(&'static [u8]),
+    /// An answer and the end of the connection.
+    Told {
+        /// In HTTP, as bytes.
+        answer: &'static [u8],
+        /// Called each time.
+        told: fn(),
+    },
 }
 
 /// A head has no more fields than this.
@@ -123,12 +128,13 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>, full: Full) -> io
             let (stream, peer) = listener.accept().await?;
             Ok((stream, peer, place))
         }
-        Full::Told(answer) => loop {
+        Full::Told { answer, told } => loop {
             let (stream, peer) = listener.accept().await?;
             match place().try_acquire_owned() {
                 Ok(place) => return Ok((stream, peer, place)),
                 // What does not fit into an empty socket's buffer at once is not waited for.
                 Err(_) => {
+                    told();
                     let _ = stream.try_write(answer);
                 }
             }

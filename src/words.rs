@@ -24,6 +24,13 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     u64::try_from(micros).ok().map(Duration::from_micros)
 }
 
+/// A stranger's text on a terminal: nothing in it moves the cursor, hides itself or turns what stands beside it round.
+pub fn printable(text: &str) -> String {
+    let odd =
+        |c: char| c.is_control() || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if odd(c) { ' ' } else { c }).collect()
+}
+
 /// The largest unit that says it exactly, or two: `10s`, `1h 30m`, `5ms`.
 pub fn duration(value: Duration) -> String {
     let mut micros = value.as_micros();
@@ -93,6 +100,11 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_strangers_text_stays_in_its_place() {
+        assert_eq!(printable("a\u{1b}[2J\n\u{202e}b\u{200b}\u{2066}é 漢"), "a [2J  b  é 漢");
+    }
 
     #[test]
     fn durations_need_units_and_come_back() {

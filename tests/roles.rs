@@ -94,6 +94,7 @@ async fn a_dashboard_reads_everything_but_people_and_writes_nothing() {
         "select * from postback.migration",
         "select id, received_at, protocol, version, verdict, reason, environment, identifier, sequence, app, won, fields, event from postback.apple_postback",
         "select * from postback.apple_count",
+        "select * from postback.apple_writer",
         "select postback.event_id('purchase', '1')",
     ] {
         sql::run(&reader, readable).await;

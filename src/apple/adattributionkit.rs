@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
     Environment, Keys, Malformed, Postback, Protocol, Reason, Received, SourceIdentifier, Verdict,
-    fields::{Fields, needed},
+    fields::{Fields, needed, unsigned},
     json::{self, Json},
     skadnetwork::coarse,
 };
@@ -90,10 +90,10 @@ fn postback(envelope: &Fields<'_>, payload: &Fields<'_>, kid: Option<String>) ->
     };
     let signed = signed().map_err(|why| within("payload", why))?;
     Ok(Postback {
-        value: envelope.small("conversion-value", 0..=63)?,
-        coarse: coarse(envelope)?,
-        country: envelope.text("country-code")?,
-        interaction: envelope.text("ad-interaction-type")?,
+        value: unsigned(envelope.small("conversion-value", 0..=63)),
+        coarse: unsigned(coarse(envelope)),
+        country: unsigned(envelope.text("country-code")),
+        interaction: unsigned(envelope.text("ad-interaction-type")),
         ..signed
     })
 }

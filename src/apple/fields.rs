@@ -20,6 +20,11 @@ pub(super) fn needed<T>(key: &str, found: Option<T>) -> Result<T, Malformed> {
     found.ok_or_else(|| Malformed::new("missing_key", format!("{key} is missing")))
 }
 
+/// What Apple does not sign decides nothing: an odd one is left out, and the postback is what it was signed to be. The body keeps it.
+pub(super) fn unsigned<T>(found: Field<T>) -> Option<T> {
+    found.unwrap_or(None)
+}
+
 impl Fields<'_> {
     pub(super) fn get(&self, key: &str) -> Option<&Json> {
         self.0.iter().find(|(have, _)| have == key).map(|(_, value)| value)

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     Coarse, Environment, Keys, Malformed, Postback, Protocol, Reason, Received, SourceIdentifier, Verdict,
-    fields::{Fields, SEPARATOR, needed},
+    fields::{Fields, SEPARATOR, needed, unsigned},
     json,
 };
 
@@ -96,7 +96,7 @@ fn postback(fields: &Fields<'_>, known: Version, version: Option<String>, transa
         did_win: None,
         value: None,
         coarse: None,
-        country: fields.text("country-code")?,
+        country: unsigned(fields.text("country-code")),
         interaction: None,
     };
     if since(Version::V1) && known < Version::V4 {
@@ -105,7 +105,7 @@ fn postback(fields: &Fields<'_>, known: Version, version: Option<String>, transa
     if since(Version::V2) {
         postback.redownload = Some(needed("redownload", fields.bool_or_bit("redownload")?)?);
         postback.source_app = fields.whole("source-app-id", 0..=i64::MAX)?;
-        postback.value = fields.small("conversion-value", 0..=63)?;
+        postback.value = unsigned(fields.small("conversion-value", 0..=63));
     }
     if since(Version::V2_2) {
         postback.fidelity = Some(needed("fidelity-type", fields.small("fidelity-type", 0..=1)?)?);
@@ -119,7 +119,7 @@ fn postback(fields: &Fields<'_>, known: Version, version: Option<String>, transa
         postback.source = Some(SourceIdentifier::parse(&source).ok_or_else(wrong)?);
         postback.sequence = needed("postback-sequence-index", fields.small("postback-sequence-index", 0..=2)?)?;
         postback.source_domain = fields.text("source-domain")?;
-        postback.coarse = coarse(fields)?;
+        postback.coarse = unsigned(coarse(fields));
     }
     if let Some(domain) = &postback.source_domain {
         // Both are signed in the same place: a domain of digits alone would be taken for an app, and the other way round.

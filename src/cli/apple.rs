@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     apple::{BODY_MAX, Environment, Keys, Protocol, Received, Verdict, tell},
-    config::{Config, SecretMode},
+    config::{Config, DEFAULT_FILE, SecretMode},
     outbox::apple::{self, Filter, Kept, Number},
+    words::printable,
 };
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,9 @@ enum What {
     Verify {
         /// The body as it came; "-" for standard input
         file: PathBuf,
+        /// As at this kind's path; without it the body says what it is
+        #[arg(long, value_parser = ["skadnetwork", "adattributionkit"])]
+        protocol: Option<String>,
     },
     /// The latest of those that are kept
     List {
@@ -84,7 +88,7 @@ struct Verified {
 
 pub(super) async fn apple(common: &Common, args: &Args) -> Result<Exit, Failure> {
     match &args.what {
-        What::Verify { file } => verify(common, file),
+        What::Verify { file, protocol } => verify(common, file, protocol.as_deref()),
         What::List { app, verdict, protocol, since, bodies, limit } => {
             let since = since.map(Since::time).transpose()?;
             let filter = Filter { app: *app, verdict: verdict.clone(), protocol: protocol.clone(), since };
@@ -108,11 +112,14 @@ pub(super) async fn apple(common: &Common, args: &Args) -> Result<Exit, Failure>
     }
 }
 
-fn verify(common: &Common, file: &Path) -> Result<Exit, Failure> {
+fn verify(common: &Common, file: &Path, protocol: Option<&str>) -> Result<Exit, Failure> {
     let body = read(file).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
     // What the values mean stands in the configuration; without one they are numbers.
-    let settings = Config::load(&common.config, SecretMode::Names).ok().and_then(|config| config.apple);
-    let received = Protocol::of_body(&body).and_then(|protocol| protocol.read(&body, Keys::apple()));
+    let nothing = common.config == Path::new(DEFAULT_FILE) && std::fs::File::open(&common.config).is_err();
+    let settings = if nothing { None } else { Config::load(&common.config, SecretMode::Names)?.apple };
+    let protocol = protocol.and_then(|word| Protocol::ALL.into_iter().find(|protocol| protocol.word() == word));
+    let protocol = protocol.map_or_else(|| Protocol::of_body(&body), Ok);
+    let received = protocol.and_then(|protocol| protocol.read(&body, Keys::apple()));
     let said = match received {
         Ok(Received { postback, verdict }) => {
             let app = settings.as_ref().and_then(|settings| settings.apps.get(&postback.app));
@@ -167,10 +174,8 @@ fn shown(said: &Verified) -> String {
     text
 }
 
-/// A stranger's text must not move the cursor.
 fn plain(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    value.as_str().map_or_else(|| printable(&value.to_string()), printable)
 }
 
 fn lines(found: &[Kept]) -> String {
@@ -182,7 +187,11 @@ fn lines(found: &[Kept]) -> String {
             time(*received_at),
             version.as_ref().map_or_else(|| protocol.clone(), |version| format!("{protocol} {version}")),
             if test { "development".to_owned() } else { verdict.clone() },
-            if field("did_win").as_deref() == Some("false") { "another network won".to_owned() } else { or_empty(reason.as_ref()) },
+            if verdict == "verified" && field("did_win").as_deref() == Some("false") {
+                "another network won".to_owned()
+            } else {
+                or_empty(reason.as_ref())
+            },
             field("app_name").or_else(|| field("app")).unwrap_or_default(),
             field("network").unwrap_or_default(),
             field("source_identifier").or_else(|| field("campaign")).unwrap_or_default(),

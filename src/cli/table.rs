@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, Unit};
 
-use crate::words;
+use crate::words::{self, printable};
 
 /// Rows under headings; columns of numbers stand to the right, empty columns are left out.
 pub(crate) struct Table {
@@ -17,7 +17,7 @@ impl Table {
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         // What a shop or a platform wrote must not move the cursor or break the line.
-        let clean = |cell: String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let clean = |cell: String| printable(&cell);
         self.rows.push(cells.into_iter().map(clean).collect());
     }
 }

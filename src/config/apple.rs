@@ -71,7 +71,7 @@ fn apps(tables: &Section<'_>) -> Vec<App> {
 }
 
 fn app(id: &str, table: Section<'_>) -> Option<App> {
-    let number = id.parse::<i64>().ok().filter(|id| *id > 0);
+    let number = id.parse::<i64>().ok().filter(|number| *number > 0 && number.to_string() == id);
     if number.is_none() {
         table.problem("", "an app is named by its id in the App Store, digits alone: [apple.app.525463029]");
     }
@@ -87,6 +87,11 @@ fn app(id: &str, table: Section<'_>) -> Option<App> {
         for (value, what) in table.section(key).whole() {
             let path = format!("{key}.{value}");
             let Some(meaning) = meaning(&table, &path, &what) else { continue };
+            if let (Some(value), Some(currency)) = (meaning.value, app.currency)
+                && value.normalize().scale() > currency.exponent()
+            {
+                table.problem(&format!("{path}.value"), format!("{value} has more decimals than {currency}, which has {}", currency.exponent()));
+            }
             if meaning.value.is_some() && app.currency.is_none() && !table.has("currency") {
                 table.problem("currency", "it is missing: values are money, e.g. currency = \"EUR\"");
             }

@@ -47,6 +47,10 @@ pub(super) fn read(name: &str, table: &Section<'_>, http: &Route, daemon: &Daemo
             table.warn("click", format!("{name:?} is no click id that is known{hint}"));
         }
     }
+    if apple && (!consent.is_empty() || !clicks.is_empty()) {
+        let key = if consent.is_empty() { "click" } else { "consent" };
+        table.warn(key, "Apple's postbacks carry neither consent nor click ids, so that none of them reaches this destination");
+    }
     let mode = table.choice("mode", &[("live", Mode::Live), ("test", Mode::Test), ("shadow", Mode::Shadow)]).unwrap_or_default();
     let start = start(table);
     let was = table.text("was");

@@ -299,6 +299,12 @@ fn messages_of_apple() {
         ("app.5 = { currency = \"EUR\", fine = { 1 = { value = 2.5 } } }", "apple.app.5.fine.1.value: an amount in quotes"),
         ("app.5 = { currency = \"EUR\", fine = { 1 = { value = \"-1\" } } }", "not negative"),
         ("app.5 = { currency = \"EUR\", fine = { 1 = { valu = \"1\" } } }", "there is no such key; a text"),
+        (
+            "app.5 = { currency = \"EUR\", fine = { 1 = { value = \"4.999\" } } }",
+            "apple.app.5.fine.1.value: 4.999 has more decimals than EUR, which has 2",
+        ),
+        ("app.05.name = \"x\"", "apple.app.05: an app is named by its id"),
+        ("app.5.name = \"x\"\n[web]\nlisten = \"127.0.0.1:1\"", "apple.listen: 127.0.0.1:1 is [web] listen too"),
         ("app.5.coarse = { some = \"x\" }", "a coarse value is low, medium or high"),
         ("app.5.name = \"x\"\nproxies = [\"10.0.0.0/33\"]", "is neither an address nor a network"),
         ("app.5.name = \"x\"\ndevelopment = \"yes\"", "true or false is needed here, not a text"),
@@ -310,6 +316,13 @@ fn messages_of_apple() {
     assert!(parse(&text).expect_err("no address").to_string().contains("\"127.0.0.1:8079\" or"));
     let warned =
         |keys: &str| parse(&format!("{DATABASE}[apple]\nlisten = \"127.0.0.1:1\"\napp.5.name = \"x\"\n{keys}")).expect(keys).warnings.join("; ");
+    let asking = |key: &str| {
+        let destination = "[destination.r]\nplatform = \"postback\"\nurl = \"https://t.example/?k={{ event_id }}\"\napple = true";
+        warned(&format!("forward = true\n{destination}\n{key}"))
+    };
+    assert!(asking("consent = [\"ads\"]").contains("destination.r.consent: Apple's postbacks carry neither"));
+    assert!(asking("click = [\"gclid\"]").contains("destination.r.click: Apple's postbacks carry neither"));
+    assert!(!asking("").contains("carry neither"));
     assert!(warned("forward = true").contains("no destination wants Apple's postbacks"));
     let relay = "[destination.r]\nplatform = \"apple_relay\"\nbase_url = \"https://p.example\"\nprotocols = [\"skadnetwork\"]";
     assert!(warned(relay).contains("set forward = true"));

@@ -5,6 +5,8 @@
 //! | kept, had before, not Apple's, of another app, of a test | 200: it need not come again |
 //! | no postback at all | 400; no device sends that |
 //! | too often | SKAdNetwork 429, AdAttributionKit 500 |
+//! | its body not within 5 s | SKAdNetwork 408, AdAttributionKit 500 |
+//! | a connection too many, so that nobody knows what it is | 500 |
 //! | not kept, because the database is away | SKAdNetwork 503, AdAttributionKit 500 |
 //!
 //! A device tries an SKAdNetwork postback again, up to nine times in nine days, after anything but 200. Of AdAttributionKit Apple says
@@ -28,14 +30,14 @@ use crate::{
     outbox::{
         DbError,
         apple::{self, Entry, Stored},
-        connect::{self, Database},
+        connect::{self, Cancel, Database},
         identity, schema,
     },
 };
 
 /// Connections of its own: what a burst waits for is the disk, and that is the shop's.
 const POOL: usize = 2;
-/// For a connection; a device that hears nothing for long gives up by itself.
+/// For a connection, and for each statement: a device that hears nothing for long gives up by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is believed that the database is the right one.
 const AT_HOME: Duration = Duration::from_secs(10);
@@ -51,6 +53,8 @@ pub(super) enum Told {
     Garbage,
     /// Too often; come again.
     TooOften,
+    /// Its body did not come in time; come again.
+    TooSlow,
     /// It could not be kept; come again.
     Away,
 }
@@ -62,8 +66,9 @@ impl Told {
             (Self::Done, _) => 200,
             (Self::Garbage, _) => 400,
             (Self::TooOften, Protocol::SkAdNetwork) => 429,
+            (Self::TooSlow, Protocol::SkAdNetwork) => 408,
             (Self::Away, Protocol::SkAdNetwork) => 503,
-            (Self::TooOften | Self::Away, Protocol::AdAttributionKit) => 500,
+            (Self::TooOften | Self::TooSlow | Self::Away, Protocol::AdAttributionKit) => 500,
         }
     }
 }
@@ -81,9 +86,18 @@ enum Trouble {
     Waiting,
 }
 
+/// Gives the connection back; one of which nobody knows what it would answer next is given up.
+fn sound<T>(db: Object, answer: Result<T, DbError>) -> Result<T, DbError> {
+    if answer.as_ref().is_err_and(|error| !error.is_refusal()) {
+        drop(Object::take(db));
+    }
+    answer
+}
+
 pub(super) struct Desk {
     keys: &'static Keys,
     pool: Pool,
+    cancel: Cancel,
     expect: Option<String>,
     at_home: Mutex<Option<Instant>>,
     told: Mutex<HashMap<&'static str, Instant>>,
@@ -91,8 +105,8 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(database: &Database) -> Result<Self, connect::ConnectError> {
-        let pool = connect::pool(database, POOL)?;
-        Ok(Self { keys: Keys::apple(), pool, expect: database.expect.clone(), at_home: Mutex::default(), told: Mutex::default() })
+        let (pool, cancel) = (connect::pool(database, POOL)?, Cancel::of(database)?);
+        Ok(Self { keys: Keys::apple(), pool, cancel, expect: database.expect.clone(), at_home: Mutex::default(), told: Mutex::default() })
     }
 
     /// One body of a device.
@@ -149,12 +163,8 @@ impl Desk {
 
     async fn keep(&self, entry: &Entry<'_>) -> Result<Stored, Trouble> {
         let db = self.connection().await?;
-        let kept = apple::receive(&db, entry).await;
-        if kept.as_ref().is_err_and(|error| !error.is_refusal()) {
-            // Nobody knows what it would answer next.
-            drop(Object::take(db));
-        }
-        Ok(kept?)
+        let kept = self.cancel.after(PATIENCE, &db, apple::receive(&db, entry)).await;
+        Ok(sound(db, kept)?)
     }
 
     /// To a database that is the right one: a copy that this configuration happens to reach keeps nothing.
@@ -172,7 +182,7 @@ impl Desk {
                 found.verdict(self.expect.as_deref())?;
                 Ok::<_, Trouble>(())
             };
-            if let Err(trouble) = looked.await {
+            if let Err(trouble) = self.cancel.after(PATIENCE, &db, looked).await {
                 drop(Object::take(db));
                 return Err(trouble);
             }
@@ -183,20 +193,14 @@ impl Desk {
 
     /// Writes down what was counted since the last time; what cannot be written is, the next time.
     pub(super) async fn write_counts(&self) {
-        let counts = count::unwritten();
-        if counts.is_empty() {
-            return;
-        }
+        let Some(batch) = count::unwritten() else { return };
         let written = async {
             let db = self.connection().await?;
-            let written = apple::count(&db, &counts).await;
-            if written.as_ref().is_err_and(|error| !error.is_refusal()) {
-                drop(Object::take(db));
-            }
-            Ok::<_, Trouble>(written?)
+            let written = self.cancel.after(PATIENCE, &db, apple::count(&db, &batch)).await;
+            Ok::<_, Trouble>(sound(db, written)?)
         };
         match written.await {
-            Ok(()) => count::written(&counts),
+            Ok(()) => count::written(batch.number),
             Err(trouble) => {
                 self.seldom("counts", || tracing::warn!(error = %trouble, "the numbers of Apple's postbacks could not be written down yet"))
             }

@@ -22,8 +22,12 @@ impl Network {
         };
         let address: IpAddr = address.trim().parse().ok()?;
         let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(all);
-        (bits <= all).then_some(Self { address, bits })
+        let bits = bits.filter(|bits| *bits <= all).or_else(|| bits.is_none().then_some(all))?;
+        // Peers are looked at as IPv4 where they are, so that a network of them is one.
+        match (address.to_canonical(), bits) {
+            (IpAddr::V4(inner), bits) if address.is_ipv6() => Some(Self { address: inner.into(), bits: bits.checked_sub(96)? }),
+            (address, bits) => Some(Self { address, bits }),
+        }
     }
 
     fn holds(&self, other: IpAddr) -> bool {
@@ -56,7 +60,7 @@ impl Gate {
     }
 
     /// Whether one more request may come from there. An address that asks too often does not use up what the others have.
-    pub(super) fn admits<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> bool {
+    pub(super) fn admits<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a [u8]>) -> bool {
         if let Some(client) = client(peer, forwarded, &self.proxies) {
             if self.each.len() > MANY {
                 self.tidy();
@@ -85,14 +89,15 @@ fn whose(client: IpAddr) -> u128 {
 
 /// Where a request comes from: the last address of `X-Forwarded-For` that is no proxy of ours, where the peer is one; what stands
 /// before it is the client's own word. `None`: the proxy does not say, and one address would stand for all.
-fn client<'a>(peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>, proxies: &[Network]) -> Option<IpAddr> {
+fn client<'a>(peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a [u8]>, proxies: &[Network]) -> Option<IpAddr> {
     let ours = |address: IpAddr| proxies.iter().any(|proxy| proxy.holds(address));
     if !ours(peer) {
         return Some(peer.to_canonical());
     }
     for line in forwarded.rev() {
-        for word in line.rsplit(',') {
-            let address = address(word.trim())?;
+        // Bytes, because what the client wrote before may be no text.
+        for word in line.rsplit(|byte| *byte == b',') {
+            let address = address(std::str::from_utf8(word).ok()?.trim())?;
             if !ours(address) {
                 return Some(address);
             }
@@ -128,7 +133,8 @@ mod tests {
                 && holds("::/0", "::2")
                 && !holds("::/0", "1.2.3.4")
         );
-        for wrong in ["", "10.0.0.0/33", "::1/129", "10.0.0/8", "a/8", "10.0.0.0/", "10.0.0.0/-1"] {
+        assert!(holds("::ffff:10.0.0.0/104", "10.9.9.9") && !holds("::ffff:10.0.0.0/104", "11.0.0.1") && holds("::ffff:127.0.0.1", "127.0.0.1"));
+        for wrong in ["", "::ffff:10.0.0.0/90", "10.0.0.0/33", "::1/129", "10.0.0/8", "a/8", "10.0.0.0/", "10.0.0.0/-1"] {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
     }
@@ -136,14 +142,18 @@ mod tests {
     #[test]
     fn only_proxies_say_who_asks_and_only_of_what_they_saw() {
         let proxies = networks(&["127.0.0.1", "10.0.0.0/8"]);
-        let of =
-            |peer: &str, lines: &[&str]| client(peer.parse().expect("an address"), lines.iter().copied(), &proxies).map(|found| found.to_string());
+        let of = |peer: &str, lines: &[&str]| {
+            client(peer.parse().expect("an address"), lines.iter().map(|line| line.as_bytes()), &proxies).map(|found| found.to_string())
+        };
         assert_eq!(of("203.0.113.9", &["198.51.100.1"]).as_deref(), Some("203.0.113.9"), "a stranger's own word");
         assert_eq!(of("127.0.0.1", &["198.51.100.1"]).as_deref(), Some("198.51.100.1"));
         assert_eq!(of("127.0.0.1", &["1.1.1.1, 198.51.100.1, 10.1.2.3"]).as_deref(), Some("198.51.100.1"), "before it the client may write anything");
         assert_eq!(of("127.0.0.1", &["1.1.1.1", "198.51.100.1:4711"]).as_deref(), Some("198.51.100.1"));
         assert_eq!(of("::ffff:127.0.0.1", &["[2001:db8::1]:443"]).as_deref(), Some("2001:db8::1"));
         assert_eq!(of("127.0.0.1", &["[2001:db8::1]"]).as_deref(), Some("2001:db8::1"));
+        let hostile = [&b"\xff\xfe, 198.51.100.1"[..]];
+        let found = client("127.0.0.1".parse().expect("an address"), hostile.into_iter(), &proxies);
+        assert_eq!(found.map(|found| found.to_string()).as_deref(), Some("198.51.100.1"), "no text, and not the proxy's");
         for nobody in [&[][..], &["10.0.0.1"], &[""], &["1.1.1.1, unknown"]] {
             assert_eq!(of("127.0.0.1", nobody), None, "{nobody:?}");
         }
@@ -164,7 +174,7 @@ mod tests {
         };
         let gate = Gate::new(&settings);
         let peer: IpAddr = "127.0.0.1".parse().expect("an address");
-        let from = |who: &'static str| gate.admits(peer, [who].into_iter());
+        let from = |who: &'static str| gate.admits(peer, [who.as_bytes()].into_iter());
         assert_eq!([0; 5].map(|_| from("2001:db8::1")), [true, true, true, false, false]);
         assert!(!from("2001:db8::ffff"), "the same /64");
         assert!(from("2001:db8:0:1::1") && from("198.51.100.7"));

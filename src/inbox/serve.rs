@@ -17,7 +17,7 @@ use hyper::{
     service::service_fn,
 };
 use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Rules,
@@ -43,7 +43,10 @@ const COUNTS: Duration = Duration::from_secs(2);
 /// After being told to stop: for what is being answered.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Nobody knows yet which path would be asked for: 500 is what brings both kinds of postbacks back.
-const FULL: Full = Full::Told(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+const FULL: Full = Full::Told {
+    answer: b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    told: || count::add(Label::CROWDED),
+};
 
 /// Listens until it is told to stop.
 pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database, stop: &CancellationToken) {
@@ -59,25 +62,26 @@ pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database,
     let listen = listener.local_addr().unwrap_or(listen);
     tracing::info!(%listen, "taking postbacks of Apple's");
     let limits = Limits { connections, full: FULL, head: HEAD, grace: DRAIN };
+    // What is being judged and kept ends by itself, also when its client has gone: a statement that nobody waits for any longer would
+    // stand in the next one's way, and would not be counted.
+    let judging = TaskTracker::new();
     let answering = |peer: SocketAddr| {
-        let (rules, desk) = (rules.clone(), Arc::clone(&desk));
+        let (rules, desk, judging) = (rules.clone(), Arc::clone(&desk), judging.clone());
         service_fn(move |request| {
-            let (rules, desk) = (Arc::clone(&rules.borrow()), Arc::clone(&desk));
-            async move { Ok::<_, Infallible>(answer(request, peer.ip(), &rules, &desk).await) }
+            let (rules, desk, judging) = (Arc::clone(&rules.borrow()), Arc::clone(&desk), judging.clone());
+            async move { Ok::<_, Infallible>(answer(request, peer.ip(), &rules, &desk, &judging).await) }
         })
     };
     let tidy = async {
-        loop {
-            tokio::time::sleep(COUNTS).await;
+        while stop.run_until_cancelled(tokio::time::sleep(COUNTS)).await.is_some() {
             let rules = Arc::clone(&rules.borrow());
             rules.gate.tidy();
             desk.write_counts().await;
         }
     };
-    tokio::select! {
-        () = serve::serve(listener, limits, stop.clone(), answering) => {}
-        () = tidy => {}
-    }
+    tokio::join!(serve::serve(listener, limits, stop.clone(), answering), tidy);
+    judging.close();
+    let _ = tokio::time::timeout(DRAIN, judging.wait()).await;
     desk.write_counts().await;
 }
 
@@ -99,13 +103,13 @@ async fn bind(listen: SocketAddr, stop: &CancellationToken) -> Option<TcpListene
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Rules, desk: &Desk) -> Response<Empty<Bytes>> {
+async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Arc<Rules>, desk: &Arc<Desk>, judging: &TaskTracker) -> Response<Empty<Bytes>> {
     let Some(protocol) = Protocol::at(request.uri().path()).filter(|_| request.method() == hyper::Method::POST) else {
         return last(StatusCode::NOT_FOUND);
     };
-    let forwarded: Vec<&str> = request.headers().get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
-    if !rules.gate.admits(peer, forwarded.into_iter()) {
-        count::add(Label::unread(protocol, "limited", ""));
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+    if !rules.gate.admits(peer, forwarded) {
+        count::add(Label::unread(protocol, "limited", "rate"));
         return last(status(Told::TooOften, protocol));
     }
     if request.body().size_hint().lower() > BODY_MAX as u64 {
@@ -120,13 +124,14 @@ async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Rules, desk: &
             return last(if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST });
         }
         Err(_) => {
-            count::add(Label::unread(protocol, "malformed", "too_slow"));
-            return last(StatusCode::REQUEST_TIMEOUT);
+            count::add(Label::unread(protocol, "limited", "too_slow"));
+            return last(status(Told::TooSlow, protocol));
         }
     };
-    let told = desk.take(protocol, &body, &rules.settings).await;
+    let (desk, rules) = (Arc::clone(desk), Arc::clone(rules));
+    let told = judging.spawn(async move { desk.take(protocol, &body, &rules.settings).await }).await;
     let mut response = Response::new(Empty::new());
-    *response.status_mut() = status(told, protocol);
+    *response.status_mut() = status(told.unwrap_or(Told::Away), protocol);
     response
 }
 

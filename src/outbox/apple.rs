@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{ANSWER_SOON, DbError, Param, within};
-use crate::apple::count::Count;
+use super::{DbError, Param, within};
+use crate::apple::count::{Batch, Count};
 
 /// One to be kept. `Debug` shows no body.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ pub enum Stored {
     Full,
 }
 
-/// Keeps one, and says its event; durable when this returns.
+/// Keeps one, and says its event; durable when this returns. Whoever calls it bounds it, with [`super::connect::Cancel`].
 pub async fn receive(db: &Client, entry: &Entry<'_>) -> Result<Stored, DbError> {
     let sql = "select postback.apple_receive($1, $2, $3, $4, $5, $6::text::uuid, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15::text::jsonb)";
     let (kind, reference, more) = match &entry.say {
@@ -80,7 +80,7 @@ pub async fn receive(db: &Client, entry: &Entry<'_>) -> Result<Stored, DbError> 
         (&reference, Type::TEXT),
         (&more, Type::TEXT),
     ];
-    let rows = within(ANSWER_SOON, db.query_typed(sql, &params)).await?;
+    let rows = db.query_typed(sql, &params).await?;
     match rows.first().map(|row| row.get::<_, &str>(0)) {
         Some("stored") => Ok(Stored::New),
         Some("duplicate") => Ok(Stored::Duplicate),
@@ -89,11 +89,15 @@ pub async fn receive(db: &Client, entry: &Entry<'_>) -> Result<Stored, DbError> 
     }
 }
 
-/// Adds to the numbers of today.
-pub async fn count(db: &Client, counts: &[Count]) -> Result<(), DbError> {
-    let sql = "insert into postback.apple_count as c (day, protocol, version, verdict, reason, count)
-               select (clock_timestamp() at time zone 'UTC')::date, n.* from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-                 as n(protocol, version, verdict, reason, count)
+/// Adds to the numbers of today; a batch that was added before is not added again.
+pub async fn count(db: &Client, Batch { writer, number, counts }: &Batch) -> Result<(), DbError> {
+    let sql = "with me as (
+                 insert into postback.apple_writer as w (writer, batch, at) values ($6, $7, clock_timestamp())
+                 on conflict (writer) do update set (batch, at) = (excluded.batch, excluded.at) where w.batch < excluded.batch
+                 returning writer)
+               insert into postback.apple_count as c (day, protocol, version, verdict, reason, count)
+               select (clock_timestamp() at time zone 'UTC')::date, n.*
+                 from me, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) as n(protocol, version, verdict, reason, count)
                 order by 2, 3, 4, 5
                on conflict (day, protocol, version, verdict, reason) do update set count = c.count + excluded.count";
     let column = |of: fn(&Count) -> &'static str| counts.iter().map(of).collect::<Vec<_>>();
@@ -105,14 +109,16 @@ pub async fn count(db: &Client, counts: &[Count]) -> Result<(), DbError> {
         column(|count| count.label.reason),
     ];
     let [protocol, version, verdict, reason] = &columns;
-    let params: [Param<'_>; 5] = [
+    let params: [Param<'_>; 7] = [
         (protocol, Type::TEXT_ARRAY),
         (version, Type::TEXT_ARRAY),
         (verdict, Type::TEXT_ARRAY),
         (reason, Type::TEXT_ARRAY),
         (&numbers, Type::INT8_ARRAY),
+        (writer, Type::INT8),
+        (number, Type::INT8),
     ];
-    within(ANSWER_SOON, db.query_typed(sql, &params)).await.map(drop)
+    Ok(db.query_typed(sql, &params).await.map(drop)?)
 }
 
 /// Which are listed; `None` is any.

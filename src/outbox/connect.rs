@@ -13,7 +13,10 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use super::tls::TlsError;
-use super::tls::{self, Mode};
+use super::{
+    DbError,
+    tls::{self, Mode},
+};
 use crate::secret::Secret;
 
 /// Where the shop's database is: `[database]` of the configuration.
@@ -112,6 +115,34 @@ pub fn pool(to: &Database, size: usize) -> Result<Pool, ConnectError> {
         .wait_timeout(Some(Duration::from_secs(30)))
         .build()
         .map_err(|error| ConnectError::Pool(error.to_string()))
+}
+
+/// Ends at the server what takes too long, so that nothing goes on there that nobody waits for: a connection that is only given up
+/// leaves a backend behind, which waits for its lock with all that come after it.
+pub struct Cancel {
+    tls: MakeRustlsConnect,
+}
+
+/// For the way to the server, and for what was cancelled to end.
+const CANCEL: Duration = Duration::from_secs(3);
+
+impl Cancel {
+    /// For connections to this database.
+    pub fn of(to: &Database) -> Result<Self, ConnectError> {
+        Ok(Self { tls: Place::of(to, "cancel")?.tls })
+    }
+
+    /// What `work` comes to; after `limit` its statement is cancelled, which is an error that the connection survives.
+    /// [`DbError::Silent`]: the server did not even say that, and the connection is worth nothing.
+    pub async fn after<T, E: From<DbError>>(&self, limit: Duration, db: &Client, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::pin!(work);
+        if let Ok(done) = tokio::time::timeout(limit, &mut work).await {
+            return done;
+        }
+        // As PostgreSQL wants it: through a connection of its own, which answers nothing.
+        let _ = tokio::time::timeout(CANCEL, db.cancel_token().cancel_query(self.tls.clone())).await;
+        tokio::time::timeout(CANCEL, &mut work).await.unwrap_or_else(|_| Err(DbError::Silent(limit).into()))
+    }
 }
 
 /// `host:port/database as user`, for messages.

@@ -28,7 +28,7 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 15] = [
+pub const MIGRATIONS: [Migration; 16] = [
     migration!(1, "outbox", "0001_outbox.sql"),
     migration!(2, "ledger", "0002_ledger.sql"),
     migration!(3, "said", "0003_said.sql"),
@@ -44,6 +44,7 @@ pub const MIGRATIONS: [Migration; 15] = [
     migration!(13, "books", "0013_books.sql"),
     migration!(14, "alert", "0014_alert.sql"),
     migration!(15, "page", "0015_page.sql"),
+    migration!(16, "apple numbers", "0016_apple_numbers.sql"),
 ];
 
 /// The version that this binary works with.
@@ -133,6 +134,8 @@ pub struct Loss {
     pub trouble: i64,
     /// Attached triggers.
     pub triggers: i64,
+    /// Postbacks that Apple signed; its devices do not send them again.
+    pub apple: i64,
 }
 
 impl Loss {
@@ -144,8 +147,9 @@ impl Loss {
 
 impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, unread, undelivered, trouble, triggers } = self;
-        write!(f, "{events} events ({unread} never read), {undelivered} deliveries under way, {trouble} open rows of trouble, {triggers} triggers")
+        let Self { events, unread, undelivered, trouble, triggers, apple } = self;
+        write!(f, "{events} events ({unread} never read), {undelivered} deliveries under way, {trouble} open rows of trouble, {triggers} triggers")?;
+        if *apple > 0 { write!(f, ", {apple} postbacks of Apple's") } else { Ok(()) }
     }
 }
 
@@ -254,7 +258,13 @@ pub async fn loss(db: &Client) -> Result<Loss, SchemaError> {
 
 async fn counted(db: &impl tokio_postgres::GenericClient) -> Result<Loss, tokio_postgres::Error> {
     let row = &db.query_typed(include_str!("../../sql/loss.sql"), &[]).await?[0];
-    Ok(Loss { events: row.get(0), unread: row.get(1), undelivered: row.get(2), trouble: row.get(3), triggers: row.get(4) })
+    // A schema of before 0012 goes too.
+    let has_apple = "select to_regclass('postback.apple_postback') is not null";
+    let apple = match db.query_typed(has_apple, &[]).await?[0].get(0) {
+        true => db.query_typed("select count(*) from postback.apple_postback where verdict = 'verified'", &[]).await?[0].get(0),
+        false => 0,
+    };
+    Ok(Loss { events: row.get(0), unread: row.get(1), undelivered: row.get(2), trouble: row.get(3), triggers: row.get(4), apple })
 }
 
 /// Takes the triggers off the shop's tables and drops the schema; says what went with it. Refuses while something is

@@ -13,8 +13,10 @@ use crate::support::{
 
 fn verify(body: &[u8], arguments: &[&str]) -> (Output, String) {
     let mut child = Command::new(BINARY)
-        .args(["--config", "/nonexistent/postbackd.toml", "apple", "verify", "-"])
+        .args(["apple", "verify", "-"])
         .args(arguments)
+        // What this machine may have is not looked at.
+        .env("POSTBACKD_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/postbackd.toml"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -59,6 +61,10 @@ fn a_body_is_told_field_by_field_and_judged() {
     let (output, text) = verify(&fine, &["--json"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {text}"));
     assert_eq!((&json["verdict"], &json["environment"], &json["fields"]["app"]), (&"verified".into(), &"production".into(), &525_463_029.into()));
+    let (output, text) = verify(&fine, &["--protocol", "adattributionkit"]);
+    assert!(output.status.code() == Some(1) && text.contains("malformed: jws-string is missing"), "as at the other path: {text}");
+    let (output, text) = verify(&fine, &["--config", "/nonexistent.toml"]);
+    assert!(output.status.code() == Some(2) && text.contains("/nonexistent.toml"), "{text}");
     let missing = Command::new(BINARY).args(["apple", "verify", "/nonexistent"]).output().expect("postbackd");
     assert_eq!(missing.status.code(), Some(2), "{missing:?}");
 }

@@ -151,6 +151,72 @@ async fn a_device_comes_again_when_the_database_is_away() {
     assert!(!daemon.stderr().contains("lost the database"), "{}", daemon.stderr());
 }
 
+/// Somebody holds the table, for an index or a look at it. What waits for him ends at the server too: eight devices would else leave a
+/// backend behind with every try, until the shop gets no connection any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_costs_the_shop_no_connections() {
+    let database = database().await;
+    let daemon = Daemon::start(Config::new(&database).raw(&apple(""))).await;
+    let port = port(&daemon).await;
+    assert_eq!(post(port, SKAN, &sample("skadnetwork-3.0.json")).await, 200);
+    let holder = database.connect().await;
+    run(&holder, "begin").await;
+    run(&holder, "lock table postback.apple_postback in share mode").await;
+    for _ in 0..2 {
+        let tries = futures_util::future::join_all((0..8).map(|_| async { post(port, SKAN, &sample(FINE)).await })).await;
+        assert_eq!(tries, [503; 8]);
+    }
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%apple_receive%'";
+    assert_eq!(one::<i64>(&database.connect().await, waiting).await, 0, "of sixteen that were told to come again");
+    run(&holder, "commit").await;
+    assert_eq!(post(port, SKAN, &sample(FINE)).await, 200, "{}", daemon.stderr());
+}
+
+/// A device that hangs up does not hold a connection's statement against the next one, and is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_went_away_are_counted_too() {
+    let database = database().await;
+    let daemon = Daemon::start(Config::new(&database).raw(&apple(""))).await;
+    let port = port(&daemon).await;
+    assert_eq!(post(port, SKAN, &sample("skadnetwork-3.0.json")).await, 200);
+    let holder = database.connect().await;
+    run(&holder, "begin").await;
+    run(&holder, "lock table postback.apple_postback in share mode").await;
+    let body = sample(FINE);
+    let head = format!("POST {SKAN} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("writing");
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%apple_receive%'";
+    let db = database.connect().await;
+    while one::<i64>(&db, waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(stream);
+    run(&holder, "commit").await;
+    counted(&database, "verified", 2).await;
+}
+
+/// Numbers whose answer is lost are sent again: nobody knows whether they were written.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_count_once_whatever_becomes_of_the_answer() {
+    let database = database().await;
+    let proxy = Proxy::start(&database).await;
+    let daemon = Daemon::start(Config::through(&database, &proxy.url()).raw(&apple(""))).await;
+    let port = port(&daemon).await;
+    let fate = |fate: Fate| move |asked: &crate::support::proxy::Asked<'_>| if asked.sql.contains("apple_count") { fate.clone() } else { Fate::Pass };
+    proxy.script(fate(Fate::CutAnswer));
+    assert_eq!(post(port, SKAN, &sample(FINE)).await, 200);
+    counted(&database, "verified", 1).await;
+    daemon.wait_line("could not be written down yet").await;
+    proxy.script(fate(Fate::Pass));
+    assert_eq!(post(port, SKAN, b"{").await, 400);
+    counted(&database, "malformed", 1).await;
+    let written = "select sum(count)::bigint from postback.apple_count where verdict = 'verified'";
+    assert_eq!(one::<i64>(&database.connect().await, written).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_many_clients_have_an_end_and_the_outbox_goes_on() {
     let (database, receiver) = (database().await, Receiver::start());
@@ -162,7 +228,8 @@ async fn slow_and_many_clients_have_an_end_and_the_outbox_goes_on() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
         let half = match n {
             0..4 => format!("POST {SKAN} HTTP/1.1\r\nHost: shop.example\r\nX-"),
-            _ => format!("POST {SKAN} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 500\r\n\r\n{{"),
+            4..6 => format!("POST {SKAN} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 500\r\n\r\n{{"),
+            _ => format!("POST {AAK} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 500\r\n\r\n{{"),
         };
         stream.write_all(half.as_bytes()).await.expect("writing");
         slow.push(stream);
@@ -178,11 +245,18 @@ async fn slow_and_many_clients_have_an_end_and_the_outbox_goes_on() {
     }
     receiver.wait_for(20).await;
     let ends = futures_util::future::join_all(slow.iter_mut().map(read_status)).await;
-    assert!(ends[..4].iter().all(|status| *status == 0 || *status == 408) && ends[4..].iter().all(|status| *status == 408), "{ends:?}");
+    assert!(ends[..4].iter().all(|status| *status == 0 || *status == 408), "{ends:?}");
+    assert_eq!(ends[4..], [408, 408, 500, 500], "each as it is brought to come again");
     assert!(began.elapsed() < Duration::from_secs(25), "they were given {:?}", began.elapsed());
     let began = Instant::now();
     while post(port, SKAN, &sample(FINE)).await != 200 {
         assert!(began.elapsed() < Duration::from_secs(10), "their places are free again");
+    }
+    let turned_away = "select count(*) >= 2 from postback.apple_count where verdict = 'limited' and count > 0
+                        and (protocol, reason) in (('unknown', 'connections'), ('adattributionkit', 'too_slow'))";
+    while !one::<bool>(&db, turned_away).await {
+        assert!(began.elapsed() < Duration::from_secs(30), "they were not counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -229,10 +303,12 @@ async fn one_address_cannot_take_the_others_place() {
     }
     assert_eq!(from("198.51.100.7", SKAN).await, 429, "a device comes again after it");
     assert_eq!(from("198.51.100.7", AAK).await, 500, "of which alone Apple says that the device comes again");
-    assert_eq!(from("1.1.1.1, 198.51.100.7", SKAN).await, 429, "what a client writes itself helps nothing");
+    for before in ["1.1.1.1", "caf\u{e9}", "\u{9}"] {
+        assert_eq!(from(&format!("{before}, 198.51.100.7"), SKAN).await, 429, "what a client writes itself helps nothing");
+    }
     assert_eq!(from("203.0.113.9", SKAN).await, 200);
     assert_eq!(post(port, SKAN, &sample(FINE)).await, 200, "a web server that tells no address is not one address");
-    counted(&database, "limited", 3).await;
+    counted(&database, "limited", 5).await;
     assert!(!daemon.stderr().contains("198.51.100.7"), "addresses are not logged");
 }
 

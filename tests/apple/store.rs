@@ -1,7 +1,7 @@
 //! The tables.
 
 use postbackd::{
-    apple::count::{Count, Label},
+    apple::count::{Batch, Count, Label},
     outbox::apple::{self, Entry, Filter, Stored},
 };
 
@@ -120,8 +120,12 @@ async fn numbers_add_up_over_daemons() {
     let database = database().await;
     let (db, other) = (database.connect().await, database.connect().await);
     let of = |verdict, count| Count { label: Label { protocol: "skadnetwork", version: "4.0", verdict, reason: "" }, count };
-    apple::count(&db, &[of("verified", 2), of("malformed", 1)]).await.expect("counted");
-    apple::count(&other, &[of("verified", 40)]).await.expect("counted");
+    let first = Batch { writer: 1, number: 1, counts: vec![of("verified", 2), of("malformed", 1)] };
+    let others = Batch { writer: 2, number: 1, counts: vec![of("verified", 37)] };
+    let second = Batch { number: 2, counts: vec![of("verified", 3)], ..first.clone() };
+    for (db, batch) in [(&db, &first), (&other, &others), (&other, &first), (&db, &second), (&db, &second), (&db, &first)] {
+        apple::count(db, batch).await.expect("counted, or known");
+    }
     let numbers = apple::numbers(&db, None).await.expect("numbers");
     let told: Vec<(&str, i64)> = numbers.iter().map(|number| (number.verdict.as_str(), number.count)).collect();
     assert_eq!(told, [("malformed", 1), ("verified", 42)]);

@@ -236,17 +236,39 @@ fn what_is_missing_or_of_another_type_is_told_by_name() {
         ("redownload", vec![json!("false"), json!(2)]),
         ("did-win", vec![json!(1), json!("true")]),
         ("fidelity-type", vec![json!(2), json!("1"), json!(true)]),
-        ("conversion-value", vec![json!(64), json!("63"), json!(-1), json!(6.3e1)]),
-        ("coarse-conversion-value", vec![json!("HIGH"), json!("none"), json!(1)]),
         ("postback-sequence-index", vec![json!(3), json!("0"), json!(0.0)]),
         ("source-domain", vec![json!(5), json!("a\nb"), json!("x".repeat(256))]),
         ("version", vec![json!(4.0), json!("four"), json!("")]),
         ("attribution-signature", vec![json!(5), json!({})]),
-        ("country-code", vec![json!(5)]),
     ] {
         for value in values {
             let why = refused(key, Some(value.clone()));
             assert!(why.word == "wrong_type" && why.why.starts_with(key), "{key} = {value}: {why}");
+        }
+    }
+}
+
+/// What is not signed cannot make a signed postback worth nothing.
+#[test]
+fn an_odd_value_that_is_not_signed_is_left_out() {
+    let good = parsed("skadnetwork-4.0-fine.json");
+    for (key, values) in [
+        ("conversion-value", vec![Value::Null, json!(64), json!("63"), json!(-1), json!(6.3e1)]),
+        ("coarse-conversion-value", vec![Value::Null, json!("HIGH"), json!("none"), json!(1)]),
+        ("country-code", vec![Value::Null, json!(5), json!(""), json!("U\u{1b}S")]),
+    ] {
+        for value in values {
+            let mut body = good.clone();
+            body[key] = value.clone();
+            let Received { postback, verdict } =
+                read(body.to_string().as_bytes(), Keys::apple()).unwrap_or_else(|why| panic!("{key} = {value}: {why}"));
+            assert_eq!(verdict, Verdict::Verified(Environment::Production), "{key} = {value}");
+            let kept = match key {
+                "conversion-value" => postback.value.is_some(),
+                "country-code" => postback.country.is_some(),
+                _ => postback.coarse.is_some(),
+            };
+            assert!(!kept, "{key} = {value}");
         }
     }
 }

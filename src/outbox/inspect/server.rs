@@ -80,6 +80,7 @@ pub async fn missing_privileges(db: &Client) -> Result<Vec<String>, DbError> {
         "command",
         "apple_postback",
         "apple_count",
+        "apple_writer",
     ];
     let tables: Vec<&str> = tables.to_vec();
     let rows = db.query_typed(sql, &[(&tables, Type::TEXT_ARRAY)]).await?;
