@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    apple,
     sending::Stage,
     support::daemon::{Config, Daemon},
 };
@@ -29,6 +30,11 @@ pub fn with_page(config: Config) -> Config {
 /// With the page, open to this machine.
 pub fn with_open_page(config: Config) -> Config {
     config.raw("[web]\nlisten = \"127.0.0.1:0\"\n")
+}
+
+/// With the page, behind a token, and a port for Apple's devices.
+pub fn with_apple(config: Config) -> Config {
+    with_page(config).raw(&apple::apple("forward = true"))
 }
 
 /// An answer.

@@ -73,7 +73,12 @@ pub fn saying(postback: &Postback, app: &App, body: &[u8]) -> Saying {
     }
     more[KEY] = apple.into();
     let kind = if postback.is_install() { Kind::Install } else { Kind::Custom };
-    Saying { kind, reference: format!("{}-{}-{}", postback.protocol.word(), postback.identifier, postback.sequence), more }
+    Saying { kind, reference: reference(postback.protocol.word(), &postback.identifier, postback.sequence), more }
+}
+
+/// By which the event of a postback is looked up.
+pub fn reference(protocol: &str, identifier: &str, sequence: u8) -> String {
+    format!("{protocol}-{identifier}-{sequence}")
 }
 
 /// The body of an event's postback as it came, byte for byte; `None`: it is no event of Apple's.

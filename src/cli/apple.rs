@@ -14,7 +14,7 @@ use super::{
 use crate::{
     apple::{BODY_MAX, Environment, Keys, Protocol, Received, Verdict, tell},
     config::{Config, DEFAULT_FILE, SecretMode},
-    outbox::apple::{self, Filter, Kept, Number},
+    outbox::apple::{self, Filter, Kept, Line, Number},
     words::printable,
 };
 
@@ -180,27 +180,9 @@ fn plain(value: &Value) -> String {
 
 fn lines(found: &[Kept]) -> String {
     let mut table = Table::new(["received", "what", "verdict", "why", "app", "network", "campaign", "postback", "value", "means", "worth", "event"]);
-    for Kept { received_at, protocol, version, verdict, reason, environment, event, fields, body: _ } in found {
-        let field = |key: &str| fields.get(key).map(plain);
-        let test = environment.as_deref() == Some(Environment::Development.word());
-        table.row([
-            time(*received_at),
-            version.as_ref().map_or_else(|| protocol.clone(), |version| format!("{protocol} {version}")),
-            if test { "development".to_owned() } else { verdict.clone() },
-            if verdict == "verified" && field("did_win").as_deref() == Some("false") {
-                "another network won".to_owned()
-            } else {
-                or_empty(reason.as_ref())
-            },
-            field("app_name").or_else(|| field("app")).unwrap_or_default(),
-            field("network").unwrap_or_default(),
-            field("source_identifier").or_else(|| field("campaign")).unwrap_or_default(),
-            fields.get("sequence").and_then(Value::as_u64).map_or_else(String::new, |sequence| (sequence + 1).to_string()),
-            field("conversion_value").or_else(|| field("coarse_value")).unwrap_or_default(),
-            field("meaning").unwrap_or_default(),
-            field("value").map(|value| format!("{value} {}", field("currency").unwrap_or_default())).unwrap_or_default(),
-            or_empty(*event),
-        ]);
+    for kept in found {
+        let Line { what, verdict, why, app, network, campaign, number, value, meaning, worth, reference: _ } = kept.line();
+        table.row([time(kept.received_at), what, verdict, why, app, network, campaign, number, value, meaning, worth, or_empty(kept.event)]);
     }
     table.to_string()
 }

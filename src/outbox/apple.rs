@@ -5,7 +5,11 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{DbError, Param, within};
-use crate::apple::count::{Batch, Count};
+use crate::apple::{
+    Environment,
+    count::{Batch, Count},
+    tell,
+};
 
 /// One to be kept. `Debug` shows no body.
 #[derive(Clone)]
@@ -158,6 +162,52 @@ pub struct Kept {
     pub body: Option<String>,
 }
 
+/// A [`Kept`] in a list for people: each part as a word, empty where it says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Line {
+    /// The protocol and its version.
+    pub what: String,
+    /// `development` is verified, but of a test.
+    pub verdict: String,
+    /// Why it is not verified, or not counted.
+    pub why: String,
+    pub app: String,
+    pub network: String,
+    pub campaign: String,
+    /// Which of an install's, from 1.
+    pub number: String,
+    pub value: String,
+    pub meaning: String,
+    /// With its currency.
+    pub worth: String,
+    /// Of the event that was said of it.
+    pub reference: Option<String>,
+}
+
+impl Kept {
+    /// Its parts in words.
+    pub fn line(&self) -> Line {
+        let field = |key: &str| self.fields.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let sequence = self.fields.get("sequence").and_then(serde_json::Value::as_u64).and_then(|sequence| u8::try_from(sequence).ok());
+        let test = self.environment.as_deref() == Some(Environment::Development.word());
+        let lost = self.verdict == "verified" && field("did_win").as_deref() == Some("false");
+        Line {
+            what: self.version.as_ref().map_or_else(|| self.protocol.clone(), |version| format!("{} {version}", self.protocol)),
+            verdict: if test { Environment::Development.word().to_owned() } else { self.verdict.clone() },
+            why: if lost { "another network won".to_owned() } else { self.reason.clone().unwrap_or_default() },
+            app: field("app_name").or_else(|| field("app")).unwrap_or_default(),
+            network: field("network").unwrap_or_default(),
+            campaign: field("source_identifier").or_else(|| field("campaign")).unwrap_or_default(),
+            number: sequence.map(|sequence| (u32::from(sequence) + 1).to_string()).unwrap_or_default(),
+            value: field("conversion_value").or_else(|| field("coarse_value")).unwrap_or_default(),
+            meaning: field("meaning").unwrap_or_default(),
+            worth: field("value").map(|value| format!("{value} {}", field("currency").unwrap_or_default())).unwrap_or_default(),
+            reference: self.event.and(field("identifier").zip(sequence)).map(|(id, sequence)| tell::reference(&self.protocol, &id, sequence)),
+        }
+    }
+}
+
 /// What everything that came was.
 #[derive(Clone, Debug, Serialize)]
 pub struct Number {
@@ -173,15 +223,26 @@ pub struct Number {
     pub count: i64,
 }
 
-const WHERE: &str = "($1::int8 is null or p.app = $1) and ($2::text is null or $2 = case p.environment when 'development' then 'development' else p.verdict end) \
-                     and ($3::text is null or p.protocol = $3) and ($4::timestamptz is null or p.received_at >= $4)";
+/// What the planner can count with, and find indexes for.
+fn condition(filter: &Filter) -> String {
+    let verdict = match filter.verdict.as_deref() {
+        None => "$2::text is null",
+        Some("verified") => "p.verdict = $2 and p.environment = 'production'",
+        Some("development") => "p.environment = $2",
+        Some(_) => "p.verdict = $2",
+    };
+    format!(
+        "($1::int8 is null or p.app = $1) and {verdict} and ($3::text is null or p.protocol = $3) and ($4::timestamptz is null or p.received_at >= $4)"
+    )
+}
 
 /// The latest, at most `limit`.
 pub async fn list(db: &Client, filter: &Filter, limit: i64, bodies: bool) -> Result<Vec<Kept>, DbError> {
     let body = if bodies { "translate(encode(p.body, 'base64'), E'\\n', '')" } else { "null::text" };
     let sql = format!(
         "select p.received_at, p.protocol, p.version, p.verdict, p.reason, p.environment, p.event, p.fields::text, {body}
-           from postback.apple_postback p where {WHERE} order by p.received_at desc limit $5"
+           from postback.apple_postback p where {} order by p.received_at desc limit $5",
+        condition(filter)
     );
     let rows = within(super::ANSWER, db.query_typed(&sql, &params(filter, &limit))).await?;
     Ok(rows.iter().map(kept).collect())
@@ -189,7 +250,7 @@ pub async fn list(db: &Client, filter: &Filter, limit: i64, bodies: bool) -> Res
 
 /// How many there are.
 pub async fn total(db: &Client, filter: &Filter) -> Result<i64, DbError> {
-    let sql = format!("select count(*) from postback.apple_postback p where {WHERE} and $5::int8 is not null");
+    let sql = format!("select count(*) from postback.apple_postback p where {} and $5::int8 is not null", condition(filter));
     let rows = within(super::ANSWER, db.query_typed(&sql, &params(filter, &0))).await?;
     Ok(rows.first().map_or(0, |row| row.get(0)))
 }

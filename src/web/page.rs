@@ -12,10 +12,12 @@
 //! waiting    dead letters and unknowns: lists, filters
 //! act        a question with a count, then a command, and what became of it
 //! destination  settings, limits, attempts
+//! apple      what Apple's devices sent
 //! report     what was paid and what was told of it, by day
 //! ```
 
 mod act;
+mod apple;
 mod assets;
 mod chart;
 mod destination;
@@ -88,6 +90,7 @@ pub(super) fn routes(web: Web) -> Router {
         .route("/act", post(act::act))
         .route("/actions", get(act::actions))
         .route("/actions/{id}", get(act::action))
+        .route("/apple", get(apple::apple))
         .route("/report", get(report::report))
         .route("/report.csv", get(report::csv))
         .route("/login", get(login::form).post(login::login))

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{TOKEN, shop_with, webdriver::Browser, with_page};
-use crate::support::receiver::Behaviour;
+use super::{TOKEN, shop_with, webdriver::Browser, with_apple, with_page};
+use crate::{apple, support::receiver::Behaviour};
 
 /// Would leave a mark if it were anything but words.
 const HOSTILE: &str = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=2</script>\"'>&amp;{{7*7}}";
@@ -124,7 +124,14 @@ return wrong;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_can_be_read_by_everybody_and_hostile_words_are_words() {
-    let (stage, daemon) = shop_with(&[], with_page).await;
+    let (stage, daemon) = shop_with(&[], with_apple).await;
+    let port = apple::port(&daemon).await;
+    for name in ["skadnetwork-4.0-fine.json", "skadnetwork-3.0-lost.json"] {
+        assert_eq!(apple::post(port, apple::SKAN, &apple::sample(name)).await, 200);
+    }
+    let hurt = serde_json::to_string(HOSTILE).expect("text");
+    let forged = String::from_utf8(apple::sample("skadnetwork-4.0-coarse.json")).expect("text").replace("\"com.example\"", &hurt);
+    assert_eq!(apple::post(port, apple::SKAN, forged.as_bytes()).await, 200);
     stage.receiver.script(|arrival| arrival.order().contains("window").then(|| Behaviour::body(400, HOSTILE)));
     let quoted = HOSTILE.replace('\'', "''");
     stage
@@ -152,6 +159,7 @@ async fn it_can_be_read_by_everybody_and_hostile_words_are_words() {
         ("confirm", format!("/confirm?do=retry&reason={hostile}")),
         ("destination", "/destination/d".to_owned()),
         ("report", "/report".to_owned()),
+        ("apple", "/apple".to_owned()),
         ("actions", "/actions".to_owned()),
         ("fault", format!("/destination/{}", hostile.replace('+', "%20"))),
     ];

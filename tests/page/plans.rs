@@ -12,7 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use postbackd::{
     command::Selection,
-    outbox::inspect::{self, Before},
+    outbox::{
+        apple::{self, Filter},
+        inspect::{self, Before},
+    },
 };
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -67,6 +70,10 @@ async fn fill(db: &Client, events: i64) {
          insert into postback.tally select d, date_bin('5 min', now(), '2000-01-01 00:00+00') - n * interval '5 min', 'delivered', 100, 200, null, now()
            from generate_series(0, 34560) n, unnest(array['d', 'e']) d;
          insert into postback.command (who, what, answer) select 'Ada', '{{\"do\": \"pause\", \"destination\": \"d\"}}', '{{\"ok\": true, \"count\": 1, \"text\": \"d paused\"}}' from generate_series(1, 2000);
+         insert into postback.apple_postback (protocol, verdict, environment, identifier, sequence, app, won, fields, body, received_at)
+           select 'skadnetwork', case when n % 50 = 0 then 'invalid' else 'verified' end, case when n % 50 <> 0 then 'production' end, gen_random_uuid(), 0, 1, true, '{{\"network\": \"a\"}}', 'x', now() - n * interval '1 min'
+             from generate_series(1, {events} / 10) n;
+         insert into postback.apple_count select current_date - n, 'skadnetwork', '4.0', 'verified', '', 1 from generate_series(0, 60) n;
          update postback.ingest set snap = pg_current_snapshot()::text, last_seq = {events};
          update postback.reached set seq = {events}"
     );
@@ -77,7 +84,7 @@ async fn fill(db: &Client, events: i64) {
 }
 
 /// May be read whole: a row for each destination or daemon, what a person has to deal with, and what is asked to be counted.
-const SMALL: [&str; 8] = ["pg_database", "position", "ingest", "daemon", "reached", "pending", "trouble", "late"];
+const SMALL: [&str; 9] = ["pg_database", "position", "ingest", "daemon", "reached", "pending", "trouble", "late", "apple_count"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_page_answers_from_indexes() {
@@ -130,6 +137,10 @@ async fn each_page_answers_from_indexes() {
         "earlier ones": inspect::marks_of(&db, "e", Some(events / 2), 50);
         "actions": inspect::last_asked(&db, 100);
         "an action": inspect::asked_for(&db, 7);
+        "Apple's numbers": apple::numbers(&db, Some(now));
+        "Apple's postbacks": apple::list(&db, &Filter::default(), 50, false);
+        "those that are verified": apple::list(&db, &Filter { verdict: Some("verified".into()), ..Filter::default() }, 50, false);
+        "those that are not": apple::list(&db, &Filter { verdict: Some("invalid".into()), ..Filter::default() }, 50, false);
     }
     // The pages themselves.
     let daemon = Daemon::start(with_open_page(stage.config(&[]).destination("e", &stage.receiver, &[]))).await;
@@ -144,6 +155,7 @@ async fn each_page_answers_from_indexes() {
         "/destination/d",
         "/destination/e",
         "/actions",
+        "/apple",
         "/report",
     ];
     for path in pages {

@@ -1,7 +1,7 @@
 //! What the page shows, and what its actions do.
 
-use super::{Visitor, shop_with, unescaped, with_page};
-use crate::support::receiver::Behaviour;
+use super::{Visitor, shop_with, unescaped, with_apple, with_page};
+use crate::{apple, support::receiver::Behaviour};
 
 /// In every field that a shop, a visitor or a platform fills.
 const HOSTILE: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>{{7*7}}";
@@ -142,6 +142,34 @@ async fn hostile_words_stay_words() {
         seen += usize::from(answer.body.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;"));
     }
     assert!(seen >= 12, "the words are there as words: {seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_apples_devices_sent_is_shown_with_what_it_means() {
+    let (stage, daemon) = shop_with(&[], with_apple).await;
+    let ada = Visitor::ada(&daemon).await;
+    assert!(ada.get("/apple").await.page().contains("Nothing came."));
+    let port = apple::port(&daemon).await;
+    let sample = apple::sample("skadnetwork-4.0-fine.json");
+    let altered = |from: &str, to: &str| String::from_utf8(sample.clone()).expect("text").replace(from, to).into_bytes();
+    let forged = altered("com.example", HOSTILE.replace('"', "'").as_str());
+    let bodies = [(sample.clone(), 200), (sample.clone(), 200), (forged, 200), (altered("\"4.0\"", "\"5.0\""), 200), (b"{".to_vec(), 400)];
+    for (body, status) in &bodies {
+        assert_eq!(apple::post(port, apple::SKAN, body).await, *status);
+    }
+    stage.until("select coalesce(sum(count), 0) from postback.apple_count", "5").await;
+    let page = unescaped(&ada.get("/apple").await.page());
+    let said = "/order?ref=skadnetwork-6aafb7a5-0170-41b5-bbe4-fe71dedf1e30-0";
+    for part in ["unknown_version", "malformed", "duplicate", "5239", "bought", "49.90 EUR", "Shop", said] {
+        assert!(page.contains(part), "{part:?} is missing: {page}");
+    }
+    let raw = ada.get("/apple?verdict=invalid").await.page();
+    assert!(raw.contains("&lt;script&gt;alert(1)") && !raw.contains("<script>alert"), "{raw}");
+    assert_eq!(ada.get("/apple?verdict=x").await.status, 400);
+    assert!(unescaped(&ada.get(said).await.page()).contains("install"));
+    let overview = ada.get("/").await.page();
+    assert!(unescaped(&overview).contains("1 postback of Apple's today"), "{overview}");
+    assert!(overview.contains("<dt><span class=\"state good\">verified</span></dt><dd>1</dd>"), "{overview}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

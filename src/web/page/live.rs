@@ -1,6 +1,10 @@
 //! The first page, pushed: one reader for all who look, however many they are, and none when nobody looks.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::State,
@@ -18,6 +22,8 @@ use crate::web::Web;
 const CLIENTS: usize = 40;
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
+/// Or so many times what a look took, so that a database with much to tell is not asked all the time.
+const SHARE: u32 = 10;
 /// After one that failed.
 const LATER: Duration = Duration::from_secs(5);
 /// A proxy between closes what is silent.
@@ -54,18 +60,20 @@ impl Live {
         if self.latest.is_closed() {
             return EVERY / 4;
         }
+        let began = Instant::now();
         let text = match Overview::read(web).await {
             Ok(overview) => overview.fragment(),
             Err(error) => {
                 tracing::debug!(error = %error, "pages that are open could not be brought up to date");
-                return LATER;
+                return LATER.max(began.elapsed() * SHARE);
             }
         };
+        let wait = EVERY.max(began.elapsed() * SHARE);
         match text {
             Ok(text) => _ = self.latest.send_if_modified(|latest| (**latest != *text).then(|| *latest = Arc::from(text)).is_some()),
             Err(error) => tracing::error!(error = %error, "the overview could not be rendered"),
         }
-        EVERY
+        wait
     }
 }
 

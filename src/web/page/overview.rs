@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     Page,
+    apple::{self, Today},
     chart::{self, Chart},
     guard::Visitor,
     render::{self, Fault, values},
@@ -17,7 +18,8 @@ use crate::{
     config::Config,
     metrics::Metrics,
     outbox::{
-        DbError,
+        self, DbError,
+        apple::Number,
         inspect::{self, Fault as Failed, Mark, Standing, Status, Tally},
     },
     web::Web,
@@ -36,6 +38,8 @@ pub(super) struct Overview {
     rows: Vec<Row>,
     chart: Chart,
     marks: Vec<Mark>,
+    /// `None`: this daemon takes no postbacks of Apple's.
+    apple: Option<Today>,
 }
 
 /// Something that only a person can do.
@@ -69,15 +73,17 @@ impl Overview {
     /// Reads it; some ten short statements.
     pub(super) async fn read(web: &Web) -> Result<Self, DbError> {
         let (now, config) = (Timestamp::now(), Arc::clone(&web.config.borrow()));
-        let (status, tallies, faults, marks) = inspect::look(&web.pool, move |db| async move {
+        let takes = config.apple.is_some();
+        let (status, tallies, faults, marks, numbers) = inspect::look(&web.pool, move |db| async move {
             let since = chart::since(now);
-            tokio::try_join!(inspect::status(&db), inspect::tallies(&db, since), inspect::faults(&db), inspect::marks(&db, 12))
+            let numbers = async { if takes { outbox::apple::numbers(&db, Some(now)).await } else { Ok(Vec::new()) } };
+            tokio::try_join!(inspect::status(&db), inspect::tallies(&db, since), inspect::faults(&db), inspect::marks(&db, 12), numbers)
         })
         .await?;
         let chart = Chart::of(&tallies, None, now);
         let rows = rows(&status, &config, &web.metrics, &tallies, faults);
-        let needs = needs(&status, &config, &web.metrics, now);
-        Ok(Self { status, needs, rows, chart, marks })
+        let needs = needs(&status, &config, &web.metrics, &numbers, now);
+        Ok(Self { status, needs, rows, chart, marks, apple: takes.then(|| Today::of(&numbers)) })
     }
 
     /// The part that changes, alone.
@@ -131,7 +137,7 @@ pub(super) fn state(standing: Option<&Standing>, configured: bool) -> (&'static 
     }
 }
 
-fn needs(status: &Status, config: &Config, metrics: &Metrics, now: Timestamp) -> Vec<Need> {
+fn needs(status: &Status, config: &Config, metrics: &Metrics, numbers: &[Number], now: Timestamp) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut add = |tone, what: String, why: String, to: Option<(String, &'static str)>| needs.push(Need { tone, what, why, to });
     if !status.owned {
@@ -198,6 +204,17 @@ fn needs(status: &Status, config: &Config, metrics: &Metrics, now: Timestamp) ->
         let why =
             "No event says that they were paid: a trigger was off, or never attached. \"postbackd reconcile\" names them and says them on request.";
         add("bad", what, why.into(), Some(("/report".into(), "See the report")));
+    }
+    if let Some((count, reason)) = apple::beyond_us(numbers) {
+        let what = if count == 1 {
+            "1 postback of Apple's today cannot be verified".to_owned()
+        } else {
+            format!("{} postbacks of Apple's today cannot be verified", render::number(count))
+        };
+        let why = format!(
+            "They name what this version does not know ({reason}). If they are Apple's, a newer postbackd is needed; they are kept for 14 days."
+        );
+        add("wait", what, why, Some(("/apple?verdict=unverifiable".into(), "Look at them")));
     }
     for to in &config.destinations {
         let soon = to.platform.version_ends().filter(|ends| ends.duration_since(now) < AHEAD);

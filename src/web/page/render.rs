@@ -122,7 +122,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
     env.add_filter("total", total);
     let all = templates!(
         "frame.html" "macros.html" "overview.html" "overview_live.html" "chart.html" "order.html" "waiting.html" "confirm.html" "action.html"
-        "actions.html" "destination.html" "report.html" "login.html" "fault.html"
+        "actions.html" "apple.html" "destination.html" "report.html" "login.html" "fault.html"
     );
     for (name, source) in all {
         env.add_template(name, source).map_err(|error| error.to_string())?;
@@ -187,9 +187,9 @@ pub(super) fn destination(name: &str) -> String {
 /// Whether a state is well, on its way, for a person, or nothing to think of.
 fn tone(state: &str) -> &'static str {
     match state {
-        "delivered" | "accepted" | "closed" => "good",
-        "dead" | "unknown" | "halted" | "open" => "bad",
-        "retrying" | "retry" | "parked" | "paused" | "probing" | "ramping" | "throttled" => "wait",
+        "delivered" | "accepted" | "closed" | "verified" => "good",
+        "dead" | "unknown" | "halted" | "open" | "unverifiable" => "bad",
+        "retrying" | "retry" | "parked" | "paused" | "probing" | "ramping" | "throttled" | "limited" | "failed" => "wait",
         "waiting" | "held" | "sending" | "not read yet" => "way",
         _ => "none",
     }
