@@ -1,6 +1,6 @@
 -- Takes what is known of persons out of every table of the schema; keys, counts, states and money stay. Run by the owner, in its own
 -- transaction. $1 ids of events, $2 references of orders, $3 words that name a person (an e-mail address). Returns how many rows were
--- changed. Index walks but for postback.trouble and postback.pending, which are small.
+-- changed. Index walks but for postback.trouble, postback.pending and postback.tally, which are small.
 with person as materialized (
   select e.id, e.kind, e.ref, e.payload, e.kind not in ('purchase', 'refund', 'retract', 'enrich') as plain
     from postback.event e where e.id = any ($1::bigint[])),
@@ -14,6 +14,10 @@ known as materialized (
   select lower(l.word) as word from leaf l
    where length(l.word) >= 6 and l.key not in ('first_name', 'last_name', 'city', 'state', 'zip', 'country', 'user_agent', 'ip', 'page_url', 'clicked_at', 'landed_at')
   union select lower(btrim(w.word)) from unnest($3::text[]) w(word)),
+-- What a platform may have quoted of them in what it answered.
+quoted as materialized (
+  select lower(l.word) as word from leaf l where length(l.word) >= 4
+  union select k.word from known k where length(k.word) >= 4),
 -- Amounts are kept as they are; a description of goods is not.
 event as (
   update postback.event e
@@ -36,14 +40,17 @@ mention as (
 sale as (
   update postback.sale s set who = null where s.order_ref = any ($2::text[]) and s.who is not null returning 1),
 receipt as (
-  update postback.receipt r set sent = r.sent - 'click', answer = case when exists (select from leaf l where length(l.word) >= 4 and strpos(lower(r.answer::text), lower(l.word)) > 0) then null else r.answer end
+  update postback.receipt r set sent = r.sent - 'click', answer = case when exists (select from quoted w where strpos(lower(r.answer::text), w.word) > 0) then null else r.answer end
     from person p, postback.position d where r.destination = d.destination and r.event = p.id returning 1),
 attempt as (
   update postback.attempt a set reason = 'forgotten' from person p
-   where a.event = p.id and exists (select from leaf l where length(l.word) >= 4 and strpos(lower(a.reason), lower(l.word)) > 0) returning 1),
+   where a.event = p.id and exists (select from quoted w where strpos(lower(a.reason), w.word) > 0) returning 1),
+-- The last reason of five minutes, for the page.
+tally as (
+  update postback.tally t set reason = 'forgotten' where exists (select from quoted w where strpos(lower(t.reason), w.word) > 0) returning 1),
 pending as (
   update postback.pending q
-     set reason = case when exists (select from leaf l where length(l.word) >= 4 and strpos(lower(q.reason), lower(l.word)) > 0) then 'forgotten' else q.reason end,
+     set reason = case when exists (select from quoted w where strpos(lower(q.reason), w.word) > 0) then 'forgotten' else q.reason end,
          order_ref = case when p.plain and lower(q.order_ref) in (select k.word from known k) then 'forgotten-' || q.event else q.order_ref end
     from person p where q.event = p.id returning 1),
 trouble as (
@@ -62,4 +69,4 @@ trouble as (
               and strpos(lower(concat_ws(' ', t.new_text, t.old_text, t.message, t.answer, t.new_row::text, t.old_row::text, t.args::text)), k.word) > 0)
   returning 1)
 select (select count(*) from event) + (select count(*) from strange), (select count(*) from once) + (select count(*) from mention) + (select count(*) from sale)
-     + (select count(*) from receipt) + (select count(*) from attempt) + (select count(*) from pending), (select count(*) from trouble)
+     + (select count(*) from receipt) + (select count(*) from attempt) + (select count(*) from pending) + (select count(*) from tally), (select count(*) from trouble)
