@@ -54,6 +54,11 @@ pub enum Found {
     Here(Box<Status>),
 }
 
+/// Between two looks: what is asked again and again has the database no more than a tenth of the time, however much there is to tell.
+pub fn rest(least: Duration, took: Duration) -> Duration {
+    least.max(took * 10)
+}
+
 impl Observer {
     /// Nothing is asked before somebody wants to know.
     pub fn new(pool: Pool) -> Self {
@@ -95,7 +100,7 @@ impl Seen {
     /// Whether the database is back is asked again soon.
     fn good_for(&self) -> Duration {
         match self.found {
-            Found::Here(_) => FRESH.max(self.took * 10),
+            Found::Here(_) => rest(FRESH, self.took),
             Found::Away(_) | Found::Standby => FRESH,
         }
     }

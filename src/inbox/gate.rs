@@ -22,12 +22,14 @@ impl Network {
         };
         let address: IpAddr = address.trim().parse().ok()?;
         let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.filter(|bits| *bits <= all).or_else(|| bits.is_none().then_some(all))?;
-        // Peers are looked at as IPv4 where they are, so that a network of them is one.
-        match (address.to_canonical(), bits) {
-            (IpAddr::V4(inner), bits) if address.is_ipv6() => Some(Self { address: inner.into(), bits: bits.checked_sub(96)? }),
-            (address, bits) => Some(Self { address, bits }),
+        let bits = bits.unwrap_or(all);
+        if bits > all {
+            return None;
         }
+        // Peers are looked at as IPv4 where they are, so that a network of them is one.
+        let canonical = address.to_canonical();
+        let mapped = if canonical.is_ipv4() { all - 32 } else { 0 };
+        Some(Self { address: canonical, bits: bits.checked_sub(mapped)? })
     }
 
     fn holds(&self, other: IpAddr) -> bool {

@@ -40,7 +40,7 @@ const BODY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Numbers are written down that often.
 const COUNTS: Duration = Duration::from_secs(2);
-/// After being told to stop: for what is being answered.
+/// After being told to stop: for what is being answered, for what is being kept, and for the last numbers.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Nobody knows yet which path would be asked for: 500 is what brings both kinds of postbacks back.
 const FULL: Full = Full::Told {
@@ -69,20 +69,22 @@ pub(super) async fn run(rules: watch::Receiver<Arc<Rules>>, database: &Database,
         let (rules, desk, judging) = (rules.clone(), Arc::clone(&desk), judging.clone());
         service_fn(move |request| {
             let (rules, desk, judging) = (Arc::clone(&rules.borrow()), Arc::clone(&desk), judging.clone());
-            async move { Ok::<_, Infallible>(answer(request, peer.ip(), &rules, &desk, &judging).await) }
+            async move { Ok::<_, Infallible>(answer(request, peer.ip(), rules, desk, judging).await) }
         })
     };
     let tidy = async {
         while stop.run_until_cancelled(tokio::time::sleep(COUNTS)).await.is_some() {
             let rules = Arc::clone(&rules.borrow());
             rules.gate.tidy();
-            desk.write_counts().await;
+            // A batch that is cut off here is the one that is written below.
+            stop.run_until_cancelled(desk.write_counts()).await;
         }
     };
     tokio::join!(serve::serve(listener, limits, stop.clone(), answering), tidy);
     judging.close();
+    // A database that hangs must not keep the daemon from its end.
     let _ = tokio::time::timeout(DRAIN, judging.wait()).await;
-    desk.write_counts().await;
+    let _ = tokio::time::timeout(DRAIN, desk.write_counts()).await;
 }
 
 /// The port; the outbox side does not wait for it.
@@ -103,7 +105,7 @@ async fn bind(listen: SocketAddr, stop: &CancellationToken) -> Option<TcpListene
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Arc<Rules>, desk: &Arc<Desk>, judging: &TaskTracker) -> Response<Empty<Bytes>> {
+async fn answer(request: Request<Incoming>, peer: IpAddr, rules: Arc<Rules>, desk: Arc<Desk>, judging: TaskTracker) -> Response<Empty<Bytes>> {
     let Some(protocol) = Protocol::at(request.uri().path()).filter(|_| request.method() == hyper::Method::POST) else {
         return last(StatusCode::NOT_FOUND);
     };
@@ -128,7 +130,6 @@ async fn answer(request: Request<Incoming>, peer: IpAddr, rules: &Arc<Rules>, de
             return last(status(Told::TooSlow, protocol));
         }
     };
-    let (desk, rules) = (Arc::clone(desk), Arc::clone(rules));
     let told = judging.spawn(async move { desk.take(protocol, &body, &rules.settings).await }).await;
     let mut response = Response::new(Empty::new());
     *response.status_mut() = status(told.unwrap_or(Told::Away), protocol);

@@ -37,6 +37,30 @@ async fn counted(database: &Database, verdict: &str, want: i64) {
     }
 }
 
+async fn until(db: &tokio_postgres::Client, question: &str) {
+    let began = Instant::now();
+    while !one::<bool>(db, question).await {
+        assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {question}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A daemon that has taken a postback, and somebody who then locks the table of them until his transaction ends.
+async fn behind_a_lock() -> (Database, Daemon, u16, tokio_postgres::Client) {
+    let database = database().await;
+    let daemon = Daemon::start(Config::new(&database).raw(&apple(""))).await;
+    let port = port(&daemon).await;
+    assert_eq!(post(port, SKAN, &sample("skadnetwork-3.0.json")).await, 200);
+    let holder = database.connect().await;
+    run(&holder, "begin").await;
+    run(&holder, "lock table postback.apple_postback in share mode").await;
+    (database, daemon, port, holder)
+}
+
+/// How many of the listener's statements wait for a lock.
+const WAITING: &str =
+    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%apple_receive%'";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_devices_send_is_kept_once_and_what_others_send_is_not_believed() {
     let database = database().await;
@@ -155,20 +179,12 @@ async fn a_device_comes_again_when_the_database_is_away() {
 /// backend behind with every try, until the shop gets no connection any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_table_costs_the_shop_no_connections() {
-    let database = database().await;
-    let daemon = Daemon::start(Config::new(&database).raw(&apple(""))).await;
-    let port = port(&daemon).await;
-    assert_eq!(post(port, SKAN, &sample("skadnetwork-3.0.json")).await, 200);
-    let holder = database.connect().await;
-    run(&holder, "begin").await;
-    run(&holder, "lock table postback.apple_postback in share mode").await;
+    let (database, daemon, port, holder) = behind_a_lock().await;
     for _ in 0..2 {
         let tries = futures_util::future::join_all((0..8).map(|_| async { post(port, SKAN, &sample(FINE)).await })).await;
         assert_eq!(tries, [503; 8]);
     }
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%apple_receive%'";
-    assert_eq!(one::<i64>(&database.connect().await, waiting).await, 0, "of sixteen that were told to come again");
+    assert_eq!(one::<i64>(&database.connect().await, WAITING).await, 0, "of sixteen that were told to come again");
     run(&holder, "commit").await;
     assert_eq!(post(port, SKAN, &sample(FINE)).await, 200, "{}", daemon.stderr());
 }
@@ -176,23 +192,12 @@ async fn a_locked_table_costs_the_shop_no_connections() {
 /// A device that hangs up does not hold a connection's statement against the next one, and is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_went_away_are_counted_too() {
-    let database = database().await;
-    let daemon = Daemon::start(Config::new(&database).raw(&apple(""))).await;
-    let port = port(&daemon).await;
-    assert_eq!(post(port, SKAN, &sample("skadnetwork-3.0.json")).await, 200);
-    let holder = database.connect().await;
-    run(&holder, "begin").await;
-    run(&holder, "lock table postback.apple_postback in share mode").await;
+    let (database, _daemon, port, holder) = behind_a_lock().await;
     let body = sample(FINE);
     let head = format!("POST {SKAN} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {}\r\n\r\n", body.len());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
     stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("writing");
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%apple_receive%'";
-    let db = database.connect().await;
-    while one::<i64>(&db, waiting).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(&database.connect().await, &format!("select ({WAITING}) > 0")).await;
     drop(stream);
     run(&holder, "commit").await;
     counted(&database, "verified", 2).await;
@@ -254,10 +259,7 @@ async fn slow_and_many_clients_have_an_end_and_the_outbox_goes_on() {
     }
     let turned_away = "select count(*) >= 2 from postback.apple_count where verdict = 'limited' and count > 0
                         and (protocol, reason) in (('unknown', 'connections'), ('adattributionkit', 'too_slow'))";
-    while !one::<bool>(&db, turned_away).await {
-        assert!(began.elapsed() < Duration::from_secs(30), "they were not counted");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(&db, turned_away).await;
 }
 
 /// Forged ones as fast as eight clients can, until the outbox has delivered what the shop said meanwhile.

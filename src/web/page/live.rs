@@ -16,14 +16,12 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Page, overview::Overview, render};
-use crate::web::Web;
+use crate::{observe::rest, web::Web};
 
 /// Pages that are pushed to at a time; the next one is told to ask again, and works without.
 const CLIENTS: usize = 40;
-/// Between two looks.
+/// Between two looks, at the least.
 const EVERY: Duration = Duration::from_secs(1);
-/// Or so many times what a look took, so that a database with much to tell is not asked all the time.
-const SHARE: u32 = 10;
 /// After one that failed.
 const LATER: Duration = Duration::from_secs(5);
 /// A proxy between closes what is silent.
@@ -65,10 +63,10 @@ impl Live {
             Ok(overview) => overview.fragment(),
             Err(error) => {
                 tracing::debug!(error = %error, "pages that are open could not be brought up to date");
-                return LATER.max(began.elapsed() * SHARE);
+                return rest(LATER, began.elapsed());
             }
         };
-        let wait = EVERY.max(began.elapsed() * SHARE);
+        let wait = rest(EVERY, began.elapsed());
         match text {
             Ok(text) => _ = self.latest.send_if_modified(|latest| (**latest != *text).then(|| *latest = Arc::from(text)).is_some()),
             Err(error) => tracing::error!(error = %error, "the overview could not be rendered"),
