@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use postbackd::{
     http::{self, Transport as _},
     request::{Method, Request},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     sending::Stage,
@@ -218,8 +219,8 @@ async fn the_token_is_asked_for_and_strangers_names_are_refused() {
 /// What people read, what Prometheus is told to watch and what a dashboard shows are the names that there are.
 #[test]
 fn documents_and_examples_name_what_there_is() {
-    let here =
-        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let path = |path: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let here = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let all = postbackd::metrics::names::ALL;
     let table = here("docs/metrics.md");
     for one in all {
@@ -230,23 +231,37 @@ fn documents_and_examples_name_what_there_is() {
     let known = |name: &str| {
         all.iter().any(|one| one.name == name || name.strip_prefix(one.name).is_some_and(|end| ["_bucket", "_sum", "_count"].contains(&end)))
     };
-    for path in ["docs/metrics.md", "docs/runbook.md", "examples/alerts.yml", "examples/grafana.json", "README.md"] {
-        let text = here(path);
+    for file in ["docs/metrics.md", "docs/runbook.md", "examples/alerts.yml", "tests/alerts_test.yml", "examples/grafana.json", "README.md"] {
+        let text = here(file);
         let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|word| word.starts_with("postbackd_"));
         let unknown: Vec<&str> = words.filter(|word| !known(word) && !word.starts_with("postbackd_bench")).collect();
-        assert!(unknown.is_empty(), "{path} names what there is not: {unknown:?}");
+        assert!(unknown.is_empty(), "{file} names what there is not: {unknown:?}");
     }
-    let (rules, runbook) = (here("examples/alerts.yml"), here("docs/runbook.md"));
+    let (rules, runbook, tried) = (here("examples/alerts.yml"), here("docs/runbook.md"), here("tests/alerts_test.yml"));
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(alerts.len() >= 12);
     for alert in &alerts {
         assert!(runbook.contains(&format!("\n## {alert}\n")), "docs/runbook.md says nothing of {alert}");
-        assert!(rules.contains(&format!("runbook_url: \"docs/runbook.md#{}\"", alert.to_lowercase())), "{alert} has no link");
+        let link = format!("runbook_url: \"docs/runbook.md#{}\"", alert.to_lowercase());
+        assert!(rules.contains(&link), "{alert} has no link");
+        assert!(tried.contains(&link), "tests/alerts_test.yml never has {alert} fire");
     }
     let sections = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     assert_eq!(sections.filter(|section| !alerts.contains(section)).collect::<Vec<_>>(), Vec::<&str>::new());
     let dashboard: Value = serde_json::from_str(&here("examples/grafana.json")).expect("JSON");
-    assert!(
-        dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10 && panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()))
-    );
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let asked = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("what a panel asks"));
+    let asked: Vec<&str> = asked.map(|target| target["expr"].as_str().expect("an expression")).collect();
+    assert!(panels.len() > 10 && asked.len() >= panels.len());
+    // Where Prometheus' own tool is at hand it reads what the dashboard asks, and tries the rules.
+    let Some(promtool) = std::env::var_os("POSTBACKD_TEST_PROMTOOL") else { return };
+    let rule = |(at, expr): (usize, &&str)| format!("  - record: panel{at}\n    expr: {}\n", json!(expr.replace("$shop", ".*")));
+    let dashboard = format!("groups:\n- name: dashboard\n  rules:\n{}", asked.iter().enumerate().map(rule).collect::<String>());
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("dashboard.yml");
+    std::fs::write(&file, dashboard).expect("writing");
+    for (what, file) in [("check", file), ("check", path("examples/alerts.yml")), ("test", path("tests/alerts_test.yml"))] {
+        let said = Command::new(&promtool).args([what, "rules"]).arg(file).output().expect("promtool");
+        assert!(said.status.success(), "{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    }
 }
