@@ -1,4 +1,4 @@
-//! What a person is to be told without looking: when it begins, again after a while, and when it is over. Pure: what is so goes in,
+//! What a person is to be told without looking: when it begins, again after a while or grown tenfold, and when it is over. Pure: what is so goes in,
 //! what is to be told comes out; time is an argument. Nothing here holds a word of a platform or a shop.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -42,6 +42,9 @@ impl What {
         Self::ALL.into_iter().find(|what| what.as_str() == text)
     }
 }
+
+/// What has become so many times as many as was told is told again at once: one dead letter and ten thousand are not the same news.
+const GROWN: i64 = 10;
 
 /// What is wrong where; the destination is empty where it is about none.
 pub type Key = (What, Arc<str>);
@@ -110,8 +113,8 @@ pub struct Alarm {
 struct Alert {
     since: Timestamp,
     value: i64,
-    /// When it was last told; `None`: never.
-    told: Option<Timestamp>,
+    /// When it was last told, and with which number, where that is known; `None`: never.
+    told: Option<(Timestamp, Option<i64>)>,
     /// Since when it is not so any more.
     gone: Option<Timestamp>,
 }
@@ -123,7 +126,7 @@ pub struct Alerts(BTreeMap<Key, Alert>);
 impl Alerts {
     /// Told by a former owner and not over yet, as far as anybody knew.
     pub fn remember(&mut self, key: Key, since: Timestamp, told: Timestamp) {
-        self.0.insert(key, Alert { since, value: 0, told: Some(told), gone: None });
+        self.0.insert(key, Alert { since, value: 0, told: Some((told, None)), gone: None });
     }
 
     /// Takes in what is so now; returns what is to be told. The same is returned again until [`Self::told`] says that it was.
@@ -131,6 +134,10 @@ impl Alerts {
         for (key, value) in conditions {
             let alert = self.0.entry(key.clone()).or_insert(Alert { since: now, value: 0, told: None, gone: None });
             (alert.value, alert.gone) = (*value, None);
+            // What a former owner told was a number like the first that is seen now.
+            if let Some((_, number @ None)) = &mut alert.told {
+                *number = Some(*value);
+            }
         }
         for (_, alert) in self.0.iter_mut().filter(|(key, _)| !conditions.contains_key(*key)) {
             alert.gone.get_or_insert(now);
@@ -143,7 +150,8 @@ impl Alerts {
             let stage = match (alert.told, alert.gone) {
                 (None, _) if lasted(alert.since, patience) => Stage::Raised,
                 (Some(_), Some(gone)) if lasted(gone, rule.calm) => Stage::Over,
-                (Some(told), None) if lasted(told, rule.repeat) => Stage::Repeated,
+                (Some((told, _)), None) if lasted(told, rule.repeat) => Stage::Repeated,
+                (Some((_, Some(number))), None) if grown(key.0, number, alert.value) => Stage::Repeated,
                 _ => return None,
             };
             Some(Alarm { key: key.clone(), stage, value: alert.value, since: alert.since })
@@ -155,10 +163,15 @@ impl Alerts {
     pub fn told(&mut self, alarm: &Alarm, now: Timestamp) {
         match (alarm.stage, self.0.get_mut(&alarm.key)) {
             (Stage::Over, _) => _ = self.0.remove(&alarm.key),
-            (_, Some(alert)) => alert.told = Some(now),
+            (_, Some(alert)) => alert.told = Some((now, Some(alarm.value))),
             (_, None) => {}
         }
     }
+}
+
+/// Seconds of lateness grow by themselves, and are none.
+fn grown(what: What, told: i64, value: i64) -> bool {
+    what != What::Overdue && value >= told.saturating_mul(GROWN)
 }
 
 impl Alarm {

@@ -2,6 +2,7 @@
 //! phases.
 
 mod alarms;
+mod away;
 mod fleet;
 pub(crate) mod watchdog;
 
@@ -17,7 +18,7 @@ use tokio::{
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use self::fleet::Fleet;
+use self::{away::Away, fleet::Fleet};
 use crate::{
     clock::{Fence, since_boot},
     config::{Config, Wake},
@@ -108,6 +109,7 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
     let pulse = signals.pulses.pulse("owner");
     let mut fleet = Fleet::new(&sessions, &signals.stop, &signals.pulses, &signals.metrics);
     let mut waits = reconnect::Waits::new();
+    let mut away = Away::default();
     let (mut standby, mut reloaded) = (false, false);
     while !signals.stop.is_cancelled() {
         pulse.within(fleet.patience());
@@ -124,6 +126,9 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
         if began.elapsed() > WORKED {
             waits.reset();
         }
+        if !matches!(ended, Err(Ended::Connect(_))) {
+            away.over();
+        }
         let was_standby = std::mem::replace(&mut standby, matches!(ended, Err(Ended::Database(DbError::Standby))));
         match ended {
             Ok(()) => {}
@@ -132,7 +137,10 @@ pub async fn run(mut config: Config, mut signals: Signals) -> Result<(), Error> 
                 return Err(error);
             }
             Err(Ended::Connect(error)) => {
-                tracing::warn!(error = %error, "cannot reach the database");
+                match away.say(&error.to_string(), Instant::now()) {
+                    Some(since) => tracing::warn!(error = %error, away_s = since.as_secs(), "cannot reach the database; it is tried every second"),
+                    None => tracing::debug!(error = %error, "still cannot reach the database"),
+                }
                 notify::status(&format!("waiting for the database: {error}"));
             }
             Err(Ended::Database(DbError::SessionOver)) => {}

@@ -43,7 +43,8 @@ impl Stage {
     }
 
     fn config(&self, url: &str) -> Config {
-        Config::through(&self.database, url).destination("d", &self.receiver, &[])
+        // Each failed attempt is to be seen, of which a person is told one a minute.
+        Config::through(&self.database, url).destination("d", &self.receiver, &[]).environment("POSTBACKD_LOG", "info,postbackd::daemon=debug")
     }
 
     /// Pays an order; its name.
@@ -127,6 +128,9 @@ async fn deliveries_go_on_within_five_seconds_of_the_servers_return() {
         local.down(mode).expect("stopping the server");
         // Until the daemon waits as long as it ever does.
         attempts(&daemon, failures).await;
+        // A line for each reason, and not for each second.
+        let told: Vec<String> = daemon.stderr().lines().filter(|line| line.contains(" cannot reach the database;")).map(str::to_owned).collect();
+        assert!((1..=4).contains(&told.len()), "{failures} attempts failed: {told:#?}");
         let returned = up(&local).await;
         stage.shop = stage.database.connect().await;
         let order = stage.order().await;

@@ -32,6 +32,29 @@ fn it_is_told_once_again_after_a_while_and_once_when_it_is_over() {
 }
 
 #[test]
+fn what_grows_tenfold_is_told_at_once_and_lateness_is_not() {
+    let mut alerts = Alerts::default();
+    let dead = |count| so(&[(What::Dead, "a", count)]);
+    assert_eq!(told(&mut alerts, &dead(3), 0), [(Stage::Raised, What::Dead)]);
+    assert_eq!(told(&mut alerts, &dead(29), 10), []);
+    assert_eq!(told(&mut alerts, &dead(31), 20), [(Stage::Repeated, What::Dead)]);
+    assert_eq!(told(&mut alerts, &dead(309), 30), []);
+    assert_eq!(told(&mut alerts, &dead(4_000), 40), [(Stage::Repeated, What::Dead)]);
+    // It counts from when it was last told.
+    assert_eq!(told(&mut alerts, &dead(4_000), 3_639), []);
+    assert_eq!(told(&mut alerts, &dead(4_000), 3_640), [(Stage::Repeated, What::Dead)]);
+    let mut alerts = Alerts::default();
+    alerts.remember((What::Trouble, "".into()), at(-100), at(-100));
+    assert_eq!(told(&mut alerts, &so(&[(What::Trouble, "", 900)]), 0), [], "what was told before a restart was like that");
+    assert_eq!(told(&mut alerts, &so(&[(What::Trouble, "", 9_000)]), 10), [(Stage::Repeated, What::Trouble)]);
+    let (late, later) = (so(&[(What::Overdue, "b", 901)]), so(&[(What::Overdue, "b", 9_010)]));
+    let mut alerts = Alerts::default();
+    told(&mut alerts, &late, 0);
+    assert_eq!(told(&mut alerts, &late, 30), [(Stage::Raised, What::Overdue)]);
+    assert_eq!(told(&mut alerts, &later, 40), []);
+}
+
+#[test]
 fn what_flickers_is_one_alert_and_what_was_never_told_is_none() {
     let mut alerts = Alerts::default();
     let (halted, fine) = (so(&[(What::Halted, "a", 1)]), so(&[]));

@@ -1,7 +1,10 @@
 //! What actions are called, before and after they are done.
 
 use super::{act::What, render::number};
-use crate::command::{Command, Selection};
+use crate::{
+    command::{Command, Selection},
+    words::printable,
+};
 
 /// Title, what it means, and the button.
 pub(super) fn question(what: What, count: i64, destination: &str) -> (String, &'static str, String) {
@@ -72,7 +75,7 @@ pub(super) fn narrowed(select: &Selection) -> Vec<(&'static str, String)> {
 /// One line.
 pub(super) fn asked(what: Option<&Command>) -> String {
     let of = |verb: &str, state: &str, select: &Selection| {
-        let parts: Vec<String> = narrowed(select).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase())).collect();
+        let parts: Vec<String> = narrowed(select).into_iter().map(|(name, value)| format!("{} {}", name.to_lowercase(), printable(&value))).collect();
         format!("{verb} {state} deliveries{}{}", if parts.is_empty() { "" } else { ": " }, parts.join(", "))
     };
     match what {
