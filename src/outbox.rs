@@ -101,6 +101,12 @@ impl DbError {
         }
     }
 
+    /// What the server says against a value of one row, where the next row may be good: class 22.
+    pub fn against_a_value(&self) -> Option<String> {
+        let Self::Postgres(error) = self else { return None };
+        error.as_db_error().filter(|server| server.code().code().starts_with("22")).map(|server| server.message().to_owned())
+    }
+
     /// The server refused what was to be written, not the connection: repeating it at once would be refused again.
     pub fn is_about_the_data(&self) -> bool {
         // Class 22: data, 23: integrity, 42: names and privileges.

@@ -80,6 +80,15 @@ async fn past_orders_are_counted_then_said_once_and_told() {
     assert_eq!(all["said"], json!(9), "{all:#}");
     drop(daemon);
 
+    // What the database takes for no amount, or no reference, is counted; the rows behind it are said.
+    let odd = "select * from (values (1, 'O1', '1_000'), (2, repeat('x', 501), '5'), (3, 'O3', '7')) v(n, order_ref, value)";
+    let odd = format!("select order_ref, value, 'EUR' as currency, '{{\"gclid\": \"c\"}}'::jsonb as who from ({odd}) o order by n");
+    let (said, code) = run(&config, &write("odd.sql", &odd), &["--say", "--yes"]);
+    assert_eq!((code, &said["said"]), (Some(0), &json!(1)), "{said:#}");
+    let why = said["unusable"].as_object().expect("reasons");
+    assert_eq!(why.values().filter(|count| **count == json!(1)).count(), 2, "{said:#}");
+    assert_eq!(stage.text("select string_agg(ref, ',') from postback.event where ref ~ '^O'").await, "O3");
+
     for (name, sql, part) in [
         ("column.sql", "select number as order_ref, total as amount from public.past", "a column \"amount\"; known are order_ref"),
         ("wrong.sql", "select nothing from public.past", "the query fails: column \"nothing\" does not exist"),

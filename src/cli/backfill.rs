@@ -54,6 +54,9 @@ pub struct Args {
 /// Rows that are read and judged at a time.
 const PAGE: u32 = 500;
 
+/// Why a row was not said, or not its refund.
+const KEPT: &str = "it was not said whole: see \"postbackd trouble list\"";
+
 /// What was counted.
 #[derive(Debug, Default, Serialize)]
 struct Counted {
@@ -135,7 +138,18 @@ async fn run(
             if let Some(writer) = writer {
                 let Row { order_ref, value, currency, refunded, occurred_at, who, more, .. } = row;
                 let past = Past { order_ref, value, currency, refunded, occurred_at: *occurred_at, who, more, source: "backfill" };
-                counted.said += u64::from(backfill::say(writer, &past).await?);
+                let why = match backfill::say(writer, &past).await {
+                    Ok(true) => {
+                        counted.said += 1;
+                        continue;
+                    }
+                    Ok(false) => KEPT.to_owned(),
+                    Err(error) => match error.against_a_value() {
+                        Some(why) => format!("the database refuses it: {}", alike(&why)),
+                        None => return Err(error.into()),
+                    },
+                };
+                *counted.unusable.entry(why).or_default() += 1;
             }
         }
         progress.say(&format!("{} orders read, {} {}", counted.orders, counted.to_say, if writer.is_some() { "said" } else { "to say" }));
