@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! guard      whose request this is, and whether it may be answered; headers of every answer
+//! address    what an address asks for
 //! login      a name and the token become a session's cookie
 //! render     templates, times, words
 //! overview   what needs a person, destinations, chart, last deliveries      live: the same again, pushed
@@ -17,6 +18,7 @@
 //! ```
 
 mod act;
+mod address;
 mod apple;
 mod assets;
 mod chart;

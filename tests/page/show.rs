@@ -145,6 +145,30 @@ async fn hostile_words_stay_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_means_nothing_is_told_so_on_a_page() {
+    let (_stage, daemon) = shop_with(&[], with_page).await;
+    let ada = Visitor::ada(&daemon).await;
+    for (path, status) in [
+        ("/dead?seq=%3Cscript%3Ealert", 400),
+        ("/confirm?do=explode", 400),
+        ("/confirm?do=retry&event=1e9", 400),
+        ("/destination/d?below=low", 400),
+        ("/actions/99999999999999999999", 404),
+        ("/actions/x", 404),
+        ("/order?ref=%ff%fe", 404),
+        ("/order?ref=a&ref=b", 400),
+        ("/report?from=9999-99-99", 400),
+        ("/report.csv?from=0", 400),
+    ] {
+        let answer = ada.get(path).await;
+        assert!(
+            answer.status == status && answer.body.contains("<h1>") && !answer.body.contains("<script>alert") && answer.body.contains("</nav>"),
+            "{path}: {answer:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_apples_devices_sent_is_shown_with_what_it_means() {
     let (stage, daemon) = shop_with(&[], with_apple).await;
     let ada = Visitor::ada(&daemon).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::{
     Extension, Form,
-    extract::{Path, Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Page,
+    address::{InPath, InQuery},
     guard::Visitor,
     render::{self, Fault, values},
     words,
@@ -103,7 +104,11 @@ impl Given {
 }
 
 /// `GET /confirm`: what would be done, and to how many.
-pub(super) async fn confirm(State(page): State<Page>, Extension(visitor): Extension<Visitor>, Query(given): Query<Given>) -> Result<Response, Fault> {
+pub(super) async fn confirm(
+    State(page): State<Page>,
+    Extension(visitor): Extension<Visitor>,
+    InQuery(given): InQuery<Given>,
+) -> Result<Response, Fault> {
     if !visitor.is_known() {
         return Err(Fault::Forbidden(
             "Without a token one can only look here. Set [web] token in the configuration, restart the daemon, and log in.",
@@ -174,8 +179,8 @@ pub(super) struct Back {
 pub(super) async fn action(
     State(page): State<Page>,
     Extension(visitor): Extension<Visitor>,
-    Path(id): Path<i64>,
-    Query(Back { to }): Query<Back>,
+    InPath(id): InPath<i64>,
+    InQuery(Back { to }): InQuery<Back>,
 ) -> Result<Response, Fault> {
     let asked = page.look(move |db| async move { inspect::asked_for(&db, id).await }).await?;
     let asked = asked.ok_or_else(|| Fault::Missing("There is no such action.".into()))?;

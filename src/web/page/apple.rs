@@ -1,16 +1,12 @@
 //! What Apple's devices sent: how many, what they were worth, and what was not believed.
 
-use axum::{
-    Extension,
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Page,
+    address::InQuery,
     guard::Visitor,
     render::{self, Fault, values},
 };
@@ -67,7 +63,7 @@ struct Shown {
 pub(super) async fn apple(
     State(page): State<Page>,
     Extension(visitor): Extension<Visitor>,
-    Query(Narrowed { verdict }): Query<Narrowed>,
+    InQuery(Narrowed { verdict }): InQuery<Narrowed>,
 ) -> Result<Response, Fault> {
     let filter = Filter { verdict: Some(verdict.clone()).filter(|verdict| !verdict.is_empty()), ..Filter::default() };
     if filter.verdict.as_deref().is_some_and(|verdict| !VERDICTS.contains(&verdict)) {

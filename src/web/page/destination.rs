@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use axum::{
-    Extension,
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
     Page,
+    address::{InPath, InQuery},
     chart::{self, Chart},
     guard::Visitor,
     overview,
@@ -39,8 +35,8 @@ pub(super) struct From {
 pub(super) async fn destination(
     State(page): State<Page>,
     Extension(visitor): Extension<Visitor>,
-    Path(name): Path<String>,
-    Query(From { below }): Query<From>,
+    InPath(name): InPath<String>,
+    InQuery(From { below }): InQuery<From>,
 ) -> Result<Response, Fault> {
     let now = Timestamp::now();
     let wanted = name.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::{
     Form,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Page,
+    address::InQuery,
     guard::Visitor,
     render::{self, values},
 };
@@ -109,7 +110,7 @@ pub(super) struct Wanted {
 }
 
 /// `GET /login`
-pub(super) async fn form(axum::Extension(visitor): axum::Extension<Visitor>, Query(Wanted { to }): Query<Wanted>) -> Response {
+pub(super) async fn form(axum::Extension(visitor): axum::Extension<Visitor>, InQuery(Wanted { to }): InQuery<Wanted>) -> Response {
     shown(&visitor, &to, None, StatusCode::OK)
 }
 

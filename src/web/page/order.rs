@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{
-    Extension,
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Page,
+    address::InQuery,
     guard::Visitor,
     render::{self, Fault, values},
 };
@@ -77,7 +73,11 @@ struct Shown {
 }
 
 /// `GET /order`
-pub(super) async fn order(State(page): State<Page>, Extension(visitor): Extension<Visitor>, Query(wanted): Query<Wanted>) -> Result<Response, Fault> {
+pub(super) async fn order(
+    State(page): State<Page>,
+    Extension(visitor): Extension<Visitor>,
+    InQuery(wanted): InQuery<Wanted>,
+) -> Result<Response, Fault> {
     let reference = wanted.reference.trim().to_owned();
     if reference.is_empty() {
         let marks = page.look(|db| async move { inspect::marks(&db, 30).await }).await?;

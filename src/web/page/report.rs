@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Extension,
-    extract::{Query, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Page,
+    address::InQuery,
     guard::Visitor,
     render::{self, Fault, values},
 };
@@ -43,7 +44,7 @@ pub(super) struct Period {
 pub(super) async fn report(
     State(page): State<Page>,
     Extension(visitor): Extension<Visitor>,
-    Query(period): Query<Period>,
+    InQuery(period): InQuery<Period>,
 ) -> Result<Response, Fault> {
     let asked = asked(&page, &period)?;
     let destinations = page.look(|db| async move { inspect::destinations(&db).await }).await?;
@@ -60,7 +61,7 @@ pub(super) async fn report(
 }
 
 /// `GET /report.csv`
-pub(super) async fn csv(State(page): State<Page>, Query(period): Query<Period>) -> Result<Response, Fault> {
+pub(super) async fn csv(State(page): State<Page>, InQuery(period): InQuery<Period>) -> Result<Response, Fault> {
     let asked = asked(&page, &period)?;
     let name = format!("attachment; filename=\"postbackd-{}-{}.csv\"", asked.from, asked.to);
     let report = read(&page, asked).await?;

@@ -1,15 +1,11 @@
 //! Dead letters and unknowns: lists that can be narrowed, with what may be done about one or about all that match.
 
-use axum::{
-    Extension,
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Page,
+    address::InQuery,
     guard::Visitor,
     render::{self, Fault, values},
     words,
@@ -60,19 +56,19 @@ impl Narrowed {
 }
 
 /// `GET /dead`
-pub(super) async fn dead(page: State<Page>, visitor: Extension<Visitor>, narrowed: Query<Narrowed>) -> Result<Response, Fault> {
+pub(super) async fn dead(page: State<Page>, visitor: Extension<Visitor>, narrowed: InQuery<Narrowed>) -> Result<Response, Fault> {
     list(page, visitor, narrowed, "dead").await
 }
 
 /// `GET /unknown`
-pub(super) async fn unknown(page: State<Page>, visitor: Extension<Visitor>, narrowed: Query<Narrowed>) -> Result<Response, Fault> {
+pub(super) async fn unknown(page: State<Page>, visitor: Extension<Visitor>, narrowed: InQuery<Narrowed>) -> Result<Response, Fault> {
     list(page, visitor, narrowed, "unknown").await
 }
 
 async fn list(
     State(page): State<Page>,
     Extension(visitor): Extension<Visitor>,
-    Query(by): Query<Narrowed>,
+    InQuery(by): InQuery<Narrowed>,
     state: &'static str,
 ) -> Result<Response, Fault> {
     let select = by.selection();
