@@ -196,10 +196,16 @@ impl Alarm {
                 let (late, limit) = (words::about(Duration::from_secs(count.unsigned_abs())), words::duration(rule.overdue));
                 format!("the oldest event for {name} has been due for {late}; {limit} is the limit; see \"postbackd status\"")
             }
-            What::Dead => format!("{name} has {count} dead letters; see \"postbackd dead list\""),
-            What::Unknown => format!("{name} has {count} deliveries that may have arrived; see \"postbackd unknown list\""),
-            What::Trouble => format!("{count} things could not be said by the shop's triggers; see \"postbackd trouble list\""),
-            What::PaidWithoutEvent => format!("{count} paid orders have no event; see \"postbackd reconcile\""),
+            What::Dead => format!("{name} has {}; see \"postbackd dead list\"", words::counted(count, "dead letter", "dead letters")),
+            What::Unknown => {
+                format!("{name} has {} that may have arrived; see \"postbackd unknown list\"", words::counted(count, "delivery", "deliveries"))
+            }
+            What::Trouble => {
+                format!("{} could not be said by the shop's triggers; see \"postbackd trouble list\"", words::counted(count, "thing", "things"))
+            }
+            What::PaidWithoutEvent => {
+                format!("{}; see \"postbackd reconcile\"", words::counted(count, "paid order has no event", "paid orders have no event"))
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod maintain;
 pub mod owner;
 pub mod rebase;
 pub mod reconcile;
+pub mod trouble;
 
 pub mod inspect;
 

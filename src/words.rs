@@ -24,6 +24,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     u64::try_from(micros).ok().map(Duration::from_micros)
 }
 
+/// `1 order`, `2 orders`.
+pub fn counted(count: impl Into<i128>, one: &str, more: &str) -> String {
+    let count = count.into();
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 /// A stranger's text on a terminal: nothing in it moves the cursor, hides itself or turns what stands beside it round.
 pub fn printable(text: &str) -> String {
     let odd =

@@ -298,6 +298,33 @@ async fn trouble_is_listed_and_said_again() {
 }
 
 #[tokio::test]
+async fn trouble_that_will_never_be_said_is_discarded() {
+    let database = postgres::database().await;
+    let client = database.connect().await;
+    client.batch_execute("select postback.purchase(ref, 'NaN', 'EUR', '{}') from unnest(array['t1', 't2']) ref").await.expect("it never raises");
+    let shown = text(&run(&database, &["trouble", "list"]));
+    assert!(!shown.contains("t1") && shown.contains("trouble list --messages"), "{shown}");
+    let shown = text(&run(&database, &["trouble", "list", "--messages"]));
+    assert!(shown.contains("t1") && shown.contains("value is NaN"), "{shown}");
+    let list = json(&run(&database, &["trouble", "list", "--json"]));
+    let id = list[0]["id"].to_string();
+    exits(&run(&database, &["trouble", "discard"]), 2);
+    exits(&run(&database, &["trouble", "discard", &id]), 2);
+    assert_eq!(json(&run(&database, &["trouble", "list", "--json"])), list, "nobody was asked");
+    let output = run(&database, &["trouble", "discard", &id, "--yes", "--json"]);
+    exits(&output, 0);
+    assert_eq!(json(&output)["discarded"], serde_json::json!([list[0]["id"]]));
+    exits(&run(&database, &["trouble", "discard", &id, "--yes"]), 1);
+    let left = json(&run(&database, &["trouble", "list", "--json"]));
+    assert_eq!(left, serde_json::json!([list[1]]));
+    let row = client
+        .query_one("select count(*) filter (where done is not null and answer ~ '^discarded by ') from postback.trouble", &[])
+        .await
+        .expect("rows");
+    assert_eq!(row.get::<_, i64>(0), 1, "it stays, with who did that");
+}
+
+#[tokio::test]
 async fn a_wrong_file_is_refused_at_a_reload_and_the_daemon_goes_on() {
     let database = postgres::database().await;
     let receiver = Receiver::start();

@@ -16,6 +16,7 @@ use crate::{
     preview,
     progress::Progress,
     shadow::alike,
+    words,
 };
 
 #[derive(Debug, clap::Args)]
@@ -91,7 +92,7 @@ pub(super) async fn backfill(common: &Common, args: &Args) -> Result<Exit, Failu
     };
     let mut counted = run(&db, None, &query, &config.destinations, args).await.map_err(failed)?;
     if args.say && counted.to_say > 0 {
-        let question = format!("This would say {} orders.", counted.to_say);
+        let question = format!("This would say {}.", words::counted(counted.to_say, "order", "orders"));
         // Counted first, so that the person knows; the counts of what was said then replace these.
         if confirmed(&question, args.yes)? {
             counted = run(&db, Some(&writer), &query, &config.destinations, args).await.map_err(failed)?;
@@ -197,12 +198,19 @@ fn event(row: &Row) -> Result<Event, String> {
 
 fn as_text(counted: &Counted, say: bool) -> String {
     let Counted { orders, told_already, unusable, to_say, unwanted, said, destinations } = counted;
-    let mut text = format!("{orders} orders, {told_already} of them have an event already\n");
+    let mut text = format!(
+        "{}, {}\n",
+        words::counted(*orders, "order", "orders"),
+        words::counted(*told_already, "of them has an event already", "of them have an event already")
+    );
     for (why, count) in unusable {
         text.push_str(&format!("{count} cannot be said: {why}\n"));
     }
     if *unwanted > 0 {
-        text.push_str(&format!("{unwanted} are left out, because no destination would send them (--all says them too)\n"));
+        text.push_str(&format!(
+            "{} left out, because no destination would send them (--all says them too)\n",
+            words::counted(*unwanted, "is", "are")
+        ));
     }
     let mut table = Table::new(["destination", "orders", "would be"]);
     for (name, counts) in destinations {
@@ -211,8 +219,8 @@ fn as_text(counted: &Counted, say: bool) -> String {
         }
     }
     let end = match (say, *said) {
-        (false, _) => format!("{to_say} orders would be said: --say"),
-        (true, said) => format!("{said} orders said; \"postbackd status\" shows them being told"),
+        (false, _) => format!("{} would be said: --say", words::counted(*to_say, "order", "orders")),
+        (true, said) => format!("{} said; \"postbackd status\" shows them being told", words::counted(said, "order", "orders")),
     };
     format!("{text}\n{table}\n{end}")
 }

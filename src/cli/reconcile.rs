@@ -8,7 +8,10 @@ use super::{
     replay::{Since, since},
     table::{or_empty, time},
 };
-use crate::outbox::reconcile::{self, Difference, ReconcileError};
+use crate::{
+    outbox::reconcile::{self, Difference, ReconcileError},
+    words::counted,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -48,7 +51,7 @@ pub(super) async fn reconcile(common: &Common, args: &Args) -> Result<Exit, Fail
     })?;
     let mut said = 0_u64;
     let asked = args.say && found.count > 0;
-    if asked && confirmed(&format!("This would say {} of {} orders.", found.orders.len(), found.count), args.yes)? {
+    if asked && confirmed(&format!("This would say {} of {}.", found.orders.len(), counted(found.count, "order", "orders")), args.yes)? {
         for order in &found.orders {
             said += u64::from(reconcile::say(&db, order).await?);
         }
@@ -72,5 +75,5 @@ fn as_text(found: &Difference, since: Timestamp, said: Option<u64>) -> String {
         Some(said) => format!("{said} said; they are told as any other purchase"),
         None => "see postback.doctor() for triggers that are off; then --say says them".to_owned(),
     };
-    format!("{} paid orders since {} that no event tells\n\n{table}\n{end}", found.count, time(since))
+    format!("{} since {} that no event tells\n\n{table}\n{end}", counted(found.count, "paid order", "paid orders"), time(since))
 }

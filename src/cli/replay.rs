@@ -8,7 +8,10 @@ use super::{
     confirmed, pause,
     table::time,
 };
-use crate::{command::Command, words::parse_duration};
+use crate::{
+    command::Command,
+    words::{counted, parse_duration},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -64,7 +67,7 @@ pub(super) async fn replay(common: &Common, args: &Args) -> Result<Exit, Failure
         return Err(Failure::new(Exit::Failed, format!("nothing was read since {}", time(since))));
     }
     let to = if args.destination.is_empty() { "every destination".to_owned() } else { args.destination.join(", ") };
-    if !confirmed(&format!("This would judge {count} events again for {to}."), args.yes)? {
+    if !confirmed(&format!("This would judge {} again for {to}.", counted(count, "event", "events")), args.yes)? {
         return Ok(Exit::Done);
     }
     action::ask(common, &db, &args.asking, &Command::Replay { since, destinations: args.destination.clone() }).await

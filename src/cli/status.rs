@@ -6,9 +6,12 @@ use super::{
     Common, Exit, Failure,
     table::{Table, ago, unless_zero},
 };
-use crate::outbox::{
-    identity,
-    inspect::{self, Standing, Status},
+use crate::{
+    outbox::{
+        identity,
+        inspect::{self, Standing, Status},
+    },
+    words::counted,
 };
 
 pub(super) const TEACH: &str = "\
@@ -86,10 +89,10 @@ fn text(report: &Report<'_>) -> String {
     text += &match unread {
         0 => format!("stream     {last_seq}, everything committed is read\n"),
         10_000.. => format!("stream     {last_seq}, more than 10000 events unread, the oldest {} old\n", ago(*unread_since, *now)),
-        _ => format!("stream     {last_seq}, {unread} events unread, the oldest {} old\n", ago(*unread_since, *now)),
+        _ => format!("stream     {last_seq}, {} unread, the oldest {} old\n", counted(*unread, "event", "events"), ago(*unread_since, *now)),
     };
     if *trouble > 0 {
-        text += &format!("trouble    {trouble} things were not said: postbackd trouble list\n");
+        text += &format!("trouble    {}: postbackd trouble list\n", counted(*trouble, "thing was not said", "things were not said"));
     }
     if let Some(why) = &report.identity.refused {
         text += &format!("identity   {why}\n");

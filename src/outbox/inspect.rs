@@ -18,7 +18,7 @@ pub mod report;
 mod server;
 
 pub use asked::{Asked, asked_for, last_asked};
-pub use lists::{Attempt, Before, Exception, Trouble, attempts, count, exceptions, newest, read_before, reasons, since, trouble, troubles_open};
+pub use lists::{Attempt, Before, Exception, attempts, count, exceptions, newest, read_before, reasons, since};
 pub use look::look;
 pub use order::{Delivery, Event, Order, Sale, order, recent_events};
 pub use recent::{Fault, Mark, Receipt, Tally, faults, marks, marks_of, receipts, tallies};

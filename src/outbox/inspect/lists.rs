@@ -39,28 +39,6 @@ pub struct Attempt {
     pub reason: Option<String>,
 }
 
-/// An open row of `postback.trouble`.
-#[derive(Debug, Serialize)]
-pub struct Trouble {
-    /// Its id, for `trouble retry`.
-    pub id: i64,
-    /// When it arose.
-    pub at: Timestamp,
-    /// The attached trigger, or the function that was called.
-    pub what: String,
-    /// The table.
-    pub table: Option<String>,
-    /// INSERT, UPDATE or DELETE.
-    pub operation: Option<String>,
-    /// PostgreSQL's class of the error.
-    pub sqlstate: String,
-    /// Retries so far.
-    pub tries: i32,
-    /// The error's text, where it was asked for: it may quote a value of the shop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
 /// How many a selection names.
 pub async fn count(db: &Client, state: &str, select: &Selection) -> Result<i64, DbError> {
     let sql = format!("select count(*) from postback.pending p where {SELECTED}");
@@ -108,32 +86,6 @@ pub async fn attempts(db: &Client, event: i64, destination: Option<&str>) -> Res
         reason: row.get(6),
     };
     Ok(rows.iter().map(attempt).collect())
-}
-
-/// The oldest `limit` open rows of trouble. Their texts only where asked for.
-pub async fn trouble(db: &Client, limit: i64, messages: bool) -> Result<Vec<Trouble>, DbError> {
-    // A dashboard's role may read all columns but the message.
-    let message = if messages { "message" } else { "null::text" };
-    let sql =
-        format!("select id, at, what, tab, operation, sqlstate, tries, {message} from postback.trouble where done is null order by id limit {limit}");
-    let rows = db.query_typed(&sql, &[]).await?;
-    let trouble = |row: &tokio_postgres::Row| Trouble {
-        id: row.get(0),
-        at: row.get(1),
-        what: row.get(2),
-        table: row.get(3),
-        operation: row.get(4),
-        sqlstate: row.get(5),
-        tries: row.get(6),
-        message: row.get(7),
-    };
-    Ok(rows.iter().map(trouble).collect())
-}
-
-/// Ids of everything open, oldest first.
-pub async fn troubles_open(db: &Client) -> Result<Vec<i64>, DbError> {
-    let rows = db.query_typed("select id from postback.trouble where done is null order by id", &[]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Events read since a time.
