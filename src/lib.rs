@@ -24,7 +24,7 @@
 //! | words | rules | edges | wiring |
 //! |---|---|---|---|
 //! | what things are: no I/O, no clock | what is to be done: pure, time is an argument | PostgreSQL, HTTP, clocks, processes | what runs when |
-//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `health` `marks` `metrics` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `alert` `breaker` `limit` `pulse` `retry` `ready` `shadow` | `outbox` `http` `serve` `clock` `hook` `notify` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
+//! | `money` `secret` `event` `books` `click` `command` `delivery` `grant` `health` `mailbox` `marks` `metrics` `outcome` `request` `words` | `apple` `basis` `destination` `judge` `ledger` `platform` `route` `alert` `breaker` `limit` `pulse` `retry` `ready` `shadow` | `outbox` `http` `serve` `clock` `hook` `notify` `process` `progress` `telemetry` | `config` `inbox` `ingest` `follow` `handed` `sender` `session` `settle` `observe` `preview` `daemon` `web` `bench` `fake` `cli` |
 //!
 //! # What holds everywhere
 //!
@@ -51,6 +51,7 @@ pub mod command;
 pub mod delivery;
 pub mod grant;
 pub mod health;
+pub mod mailbox;
 pub mod marks;
 pub mod metrics;
 pub mod outcome;

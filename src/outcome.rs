@@ -52,7 +52,8 @@ pub fn quote(text: &str) -> String {
     let (mut out, mut word) = (String::new(), String::new());
     let end = |word: &mut String, out: &mut String| {
         let digits = word.chars().filter(|c| c.is_numeric()).count();
-        let hide = word.contains('@') || digits >= 6 || word.len() >= 24 && digits > 0 || word.len() > 60;
+        let hide =
+            word.contains('@') || word.contains("%40") || word.contains("%2540") || digits >= 6 || word.len() >= 24 && digits > 0 || word.len() > 60;
         out.push_str(if hide { "***" } else { word });
         word.clear();
     };
@@ -300,6 +301,7 @@ mod tests {
     fn what_is_quoted_holds_nobody() {
         let said = "Invalid parameter: em of \"jo@shop.example\"\n(token EAAB1234567890abcdef, phone +49 30 1234567) code 100";
         assert_eq!(quote(said), "Invalid parameter: em of \"***\" (token ***, phone +49 30 ***) code 100");
+        assert_eq!(quote("nobody is jo%40shop.example, nor jo%2540shop.example"), "nobody is ***, nor ***");
         assert_eq!(quote(&"long ".repeat(100)).len(), 160);
         assert_eq!(quote("events.events[0].event_source is REQUIRED_FIELD_MISSING"), "events.events[0].event_source is REQUIRED_FIELD_MISSING");
     }

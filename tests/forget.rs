@@ -151,3 +151,92 @@ async fn an_order_that_is_called_as_its_buyer_stays_in_the_books() {
     stage.shop("select postback.refund('ORDER-1001', 'r2', 70)").await;
     stage.state(4, "delivered").await;
 }
+
+/// An address is looked for as a whole, and in every way that it may be written.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_address_itself_is_found() {
+    let stage = Stage::new().await;
+    let hers = [
+        "ada+x@shop.example",
+        "ADA+X@Shop.Example.",
+        "mailto:ada+x@shop.example?subject=hi",
+        "https://shop.example/?email=ada%2Bx%40shop.example&a=b",
+        "https://shop.example/?next=%2F%3Femail%3Dada%252Bx%2540shop.example",
+        "https://shop.example/?email%3Dada+x%40shop.example",
+        "a line\nada+x@shop.example, and more",
+        "\"ada+x@shop.example\"",
+        "(ada+x@shop.example)",
+    ];
+    let others = [
+        "joada+x@shop.example",
+        "jo.ada+x@shop.example",
+        "x@shop.example",
+        "ada+x@shop.example.org",
+        "ada+x@shop.example-2.org",
+        "ada+x@shopxexample",
+        "adaax@shop.example",
+        "%40shop.example ada",
+        "9ab85f1b8f4a0a8d3c8b5f1f6ce6a0f0",
+    ];
+    let traces = postbackd::mailbox::traces(" Ada+X@shop.example");
+    let found = |text: String| {
+        let (pattern, hints, stage) = (traces.pattern.clone(), traces.hints.clone(), &stage);
+        async move {
+            let sql = "select lower($1) ~ $2 as found, exists (select from unnest($3::text[]) h(hint) where strpos(lower($1), h.hint) > 0) as hinted";
+            let row = stage.db.query_one(sql, &[&text, &pattern, &hints]).await.expect("a row");
+            (row.get::<_, bool>(0), row.get::<_, bool>(1))
+        }
+    };
+    for text in hers {
+        assert_eq!(found(text.to_owned()).await, (true, true), "{text}");
+        let json = serde_json::json!({ "page_url": text }).to_string();
+        assert_eq!(found(json).await, (true, true), "{text} in JSON");
+    }
+    let hash = postbackd::platform::person::sha256("ada+x@shop.example");
+    assert_eq!(found(hash.to_uppercase()).await, (true, true), "its hash");
+    for text in others {
+        assert!(!found(text.to_owned()).await.0, "{text}");
+        assert!(!found(serde_json::json!({ "page_url": text }).to_string()).await.0, "{text} in JSON");
+    }
+}
+
+/// People whose address is much alike, or who came by the same newsletter, are not taken for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_left_alone() {
+    let stage = Stage::new().await;
+    let config = stage.config(&[]);
+    stage.receiver.script(|arrival: &Arrival| (arrival.order() == "quoted").then(|| Behaviour::status(400)));
+    let _daemon = Daemon::start(config.clone()).await;
+    stage
+        .shop(
+            r#"create table public.orders (id int primary key, total text, email text, click text, customer text);
+               select postback.attach('public.orders', 'insert', 'true', 'select postback.purchase(new.id::text, new.total::numeric, ''EUR'', jsonb_build_object(''email'', new.email))');
+               select postback.purchase('hers', 1, 'EUR', '{"email": "ann@shop.example", "clickref": "newsletter", "external_id": "guest-checkout"}'),
+                      postback.purchase('joann', 1, 'EUR', '{"email": "joann@shop.example", "clickref": "newsletter"}'),
+                      postback.purchase('longer', 1, 'EUR', '{"email": "ann@shop.example.org"}'),
+                      postback.purchase('landed', 1, 'EUR', '{"page_url": "https://shop.example/?email=Ann%40shop.example"}'),
+                      postback.purchase('quoted', 1, 'EUR', '{"email": "ann@shop.example", "first_name": "Zo\u00eb zz", "street": "secret street"}');
+               insert into public.orders values (1, 'much', 'other@shop.example', 'newsletter', 'guest-checkout'), (2, 'much', 'zz.joann@shop.example', 'x', 'y'),
+                      (3, 'much', 'ann@shop.example', 'newsletter', 'z'), (4, 'much', null, 'newsletter', 'z'), (5, 'much', null, null, 'guest-checkout')"#,
+        )
+        .await;
+    stage.settled().await;
+    // A platform that quotes as it was asked: in the way of URLs.
+    stage
+        .shop(
+            "update postback.attempt set reason = 'nobody is zo%C3%AB%20zz' where outcome = 'dead';
+             update postback.pending set reason = 'not in secret+street' where state = 'dead';
+             update postback.tally set reason = 'no zo%c3%ab+zz' where outcome = 'dead'",
+        )
+        .await;
+    let (code, text) = say(&config, &["forget", "--email", "ann@shop.example", "--yes"]);
+    assert_eq!(code, Some(0), "{text}");
+    let forgotten = "select string_agg(ref, ' ' order by ref) from postback.event where payload ? 'forgotten'";
+    assert_eq!(stage.text(forgotten).await, "hers landed quoted");
+    let open = "select string_agg(new_row ->> 'id', ' ' order by id) from postback.trouble where done is null";
+    assert_eq!(stage.text(open).await, "1 2 4");
+    let said = "select string_agg(reason, ' ') from (
+                  select reason from postback.attempt where outcome = 'dead' union all select reason from postback.pending where state = 'dead'
+                  union all select reason from postback.tally where outcome = 'dead') r";
+    assert_eq!(stage.text(said).await, "forgotten forgotten forgotten");
+}

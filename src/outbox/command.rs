@@ -5,6 +5,7 @@ use tokio_postgres::{Client, Transaction, types::Type};
 use super::{ANSWER, ANSWER_SOON, BOUNDED, DbError, Param, ingest::Reader, within};
 use crate::{
     command::{Answer, Command, Selection},
+    mailbox::traces,
     marks::ASKED,
 };
 
@@ -101,9 +102,9 @@ async fn forget(tx: &Transaction<'_>, orders: &[String], events: &[i64], words: 
     let rows = tx.query_typed(sql, &[(&orders, Type::TEXT_ARRAY)]).await?;
     let mut ids: Vec<i64> = rows.first().and_then(|row| row.get::<_, Option<Vec<i64>>>(0)).unwrap_or_default();
     ids.extend_from_slice(events);
-    let rows = tx
-        .query_typed(include_str!("../../sql/forget.sql"), &[(&ids, Type::INT8_ARRAY), (&orders, Type::TEXT_ARRAY), (&words, Type::TEXT_ARRAY)])
-        .await?;
+    let patterns: Vec<String> = words.iter().map(|word| traces(word).pattern).collect();
+    let params: [Param<'_>; 4] = [(&ids, Type::INT8_ARRAY), (&orders, Type::TEXT_ARRAY), (&words, Type::TEXT_ARRAY), (&patterns, Type::TEXT_ARRAY)];
+    let rows = tx.query_typed(include_str!("../../sql/forget.sql"), &params).await?;
     let (events, rows, trouble): (i64, i64, i64) = rows.first().map_or((0, 0, 0), |row| (row.get(0), row.get(1), row.get(2)));
     let count = events + rows + trouble;
     let text = match count {
