@@ -1,10 +1,15 @@
 -- Takes away what is past retention, a few entries of the stream at once: the event with its personal data, its numbers, attempts
 -- and receipts, and what was added of a person later. Order and refund keys (sale, refund, once) stay, since a shop may touch an old order again.
--- Nothing goes that a position has not passed or that `pending` names. $1 retention in seconds, $2 entries to look at, $3 behind
--- this number. Returns how many were old, and the last number looked at. Index: log by seq; log.at never goes back, so the old
--- entries are the first ones and the rest need not be looked at.
+-- Nothing goes that a position has not passed or that `pending` names. The position of a destination that left the configuration holds
+-- nothing back: it would for ever. $1 retention in seconds, $2 entries to look at, $3 behind this number, $4 destinations of this
+-- configuration. Returns how many were old, and the last number looked at. Index: log by seq; log.at never goes back, so the old entries
+-- are the first ones and the rest need not be looked at.
 with floor as (
-  select coalesce(min(p.seq), 0) as seq from postback.position p),
+  select coalesce(min(p.seq), 0) as seq from postback.position p
+   where p.destination = any ($4::text[])
+      -- Another daemon's, with a configuration of its own.
+      or p.at > clock_timestamp() - interval '1 day'
+      or exists (select from postback.daemon d where d.id = p.daemon and d.checked > clock_timestamp() - interval '1 day')),
 looked as materialized (
   select l.seq, l.event, l.at from postback.log l where l.seq > $3 order by l.seq limit $2),
 old as materialized (

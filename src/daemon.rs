@@ -321,7 +321,7 @@ async fn hold(
     }
     say_at_work(session);
     let pace = Pace { busy: config.daemon.poll, idle: config.daemon.poll_idle };
-    let (reloads, stop) = (fleet.reloads(), signals.stop.clone());
+    let (reloads, names, stop) = (fleet.reloads(), fleet.names(), signals.stop.clone());
     // What changes of [alert] takes a new session.
     let alerting = config.clone();
     // Without `direct` the owner's lock, which no pool in transaction mode may hold, was taken by the same URL.
@@ -349,7 +349,7 @@ async fn hold(
         tokio::select! {
             biased;
             read = ingest::run(session, epoch, (&mut db, is_session), pace, &woken, || reloads.all(), &stop) => read,
-            lost = maintain::run(session, epoch, retention) => Err(lost),
+            lost = maintain::run(session, epoch, retention, &names) => Err(lost),
             lost = alarms::run(session, epoch, &alerting) => Err(lost),
         }
     };

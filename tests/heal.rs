@@ -476,11 +476,12 @@ async fn a_former_owner_heals_and_prunes_nothing() {
     let session =
         Session::new(keeper, pool, Fence::new(Duration::from_secs(3)), Duration::ZERO, 1, Pulses::new(Instant::now()), std::sync::Arc::default());
     let day = Duration::from_secs(86_400);
-    let ended = maintain::run(&session, epoch - 1, day).await;
+    let (_names, destinations) = tokio::sync::watch::channel(vec!["d".to_owned()]);
+    let ended = maintain::run(&session, epoch - 1, day, &destinations).await;
     assert!(matches!(ended, DbError::Fenced), "{ended}");
     assert_eq!(one::<i64>(&stage.db, "select count(*) from postback.log").await, 1, "still there");
     // The owner does both.
-    let working = tokio::spawn(async move { maintain::run(&session, epoch, day).await });
+    let working = tokio::spawn(async move { maintain::run(&session, epoch, day, &destinations).await });
     until(&stage.db, "select seq::text from postback.log", Duration::from_secs(20)).await.expect("pruned");
     stage.trouble(&["paid 42703 1"]).await;
     assert!(one::<String>(&stage.db, written).await != before);

@@ -1,6 +1,6 @@
 //! What is past retention goes, with everything that it says of a person; keys and counts stay.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::{
     sending::Stage,
@@ -19,6 +19,12 @@ async fn holding(stage: &Stage, word: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// How many entries of the stream pruning finds old, where these destinations are configured.
+async fn old(stage: &Stage, retention: f64, configured: &[&str]) -> i64 {
+    let params = [(&retention as &(dyn ToSql + Sync), Type::FLOAT8), (&100i64, Type::INT8), (&0i64, Type::INT8), (&configured, Type::TEXT_ARRAY)];
+    stage.db.query_typed(include_str!("../sql/prune.sql"), &params).await.expect("pruning")[0].get(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +57,38 @@ async fn what_is_past_retention_leaves_nothing_of_a_person() {
     let sale = "select value::text || ' ' || refunded::text from postback.sale where order_ref = '1'";
     assert_eq!(one::<String>(&stage.db, sale).await, "10 4");
     assert_eq!(holding(&stage, "young").await, ["event"]);
-    let prune = include_str!("../sql/prune.sql");
-    let again = stage.db.query_typed(prune, &[(&1.0e7f64, Type::FLOAT8), (&100i64, Type::INT8), (&0i64, Type::INT8)]).await.expect("pruning");
-    assert_eq!(again[0].get::<_, i64>(0), 0, "nothing is old any more");
+    assert_eq!(old(&stage, 1.0e7, &[]).await, 0, "nothing is old any more");
+}
+
+/// A destination that left the configuration must not keep everybody's data for ever; one that another daemon works may.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_the_configuration_holds_nothing_back() {
+    let stage = Stage::new().await;
+    let mut daemon = stage.daemon(&[]).await;
+    stage.shop("select postback.purchase('1', 10, 'EUR', '{\"email\": \"canary@shop.example\"}')").await;
+    stage.settled().await;
+    assert!(daemon.term().await.success());
+    stage
+        .shop(
+            "update postback.log set at = now() - interval '121 days';
+             insert into postback.position (destination, seq, horizon, epoch, started, at) values ('left', 0, 0, 1, 0, now() - interval '2 days')",
+        )
+        .await;
+    let months = 86_400.0 * 120.0;
+    assert_eq!(old(&stage, months, &["tracker", "left"]).await, 0, "it waits for one that is configured");
+    stage.shop("update postback.position set at = now() where destination = 'left'").await;
+    assert_eq!(old(&stage, months, &["tracker"]).await, 0, "another daemon may have moved it");
+    stage
+        .shop(
+            "update postback.daemon set checked = now(), released = null;
+             update postback.position set at = now() - interval '2 days', daemon = (select max(id) from postback.daemon) where destination = 'left'",
+        )
+        .await;
+    assert_eq!(old(&stage, months, &["tracker"]).await, 0, "another daemon holds it");
+    stage.shop("update postback.position set daemon = null where destination = 'left'").await;
+    assert_eq!(holding(&stage, CANARY).await, ["event"]);
+    let daemon = stage.daemon(&[]).await;
+    stage.until("select count(*) from postback.event", "0").await;
+    assert_eq!(holding(&stage, CANARY).await, Vec::<String>::new());
+    drop(daemon);
 }

@@ -33,6 +33,7 @@ pub(super) struct Fleet {
     /// Told to stop, and perhaps still draining: nobody else may begin under such a name.
     leaving: Vec<Running>,
     reloads: Reloads,
+    names: watch::Sender<Vec<String>>,
     pulses: Pulses,
     inbox: Inbox,
     metrics: Arc<Metrics>,
@@ -83,6 +84,7 @@ impl Fleet {
             running: HashMap::new(),
             leaving: Vec::new(),
             reloads: Reloads::default(),
+            names: watch::Sender::default(),
             pulses: pulses.clone(),
             inbox: Inbox::default(),
             metrics: Arc::clone(metrics),
@@ -91,6 +93,11 @@ impl Fleet {
 
     pub(super) fn reloads(&self) -> Reloads {
         self.reloads.clone()
+    }
+
+    /// The destinations of the configuration in force, whoever works them.
+    pub(super) fn names(&self) -> watch::Receiver<Vec<String>> {
+        self.names.subscribe()
     }
 
     /// How long a destination may take to end after it was told to.
@@ -108,6 +115,7 @@ impl Fleet {
             let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
             clients.insert(Arc::clone(&to.name), client);
         }
+        self.names.send_replace(config.destinations.iter().map(|to| to.name.to_string()).collect());
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
         let same = |running: &Running, to: &Destination| running.fingerprint == config.fingerprint(&to.name);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_postgres::types::Type;
 
 use super::{ANSWER, DbError, PIN, Param, within};
@@ -16,11 +17,12 @@ const NEXT: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_secs(60);
 
 /// What has to be done now and then for as long as this is the reader of `epoch`: retention, healing of the shop's triggers,
-/// sorting in what commands look for, and a look into the shop's books.
-pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError {
+/// sorting in what commands look for, and a look into the shop's books. `destinations`: the names in the configuration, which may
+/// be reloaded meanwhile.
+pub async fn run(session: &Session, epoch: i64, retention: Duration, destinations: &watch::Receiver<Vec<String>>) -> DbError {
     // On the heap: the daemon's own task is large enough.
     tokio::select! {
-        error = Box::pin(old_rows(session, epoch, retention)) => error,
+        error = Box::pin(old_rows(session, epoch, retention, destinations)) => error,
         error = Box::pin(super::heal::run(session, epoch)) => error,
         error = Box::pin(super::lookup::run(session)) => error,
         error = Box::pin(super::reconcile::run(session)) => error,
@@ -28,10 +30,11 @@ pub async fn run(session: &Session, epoch: i64, retention: Duration) -> DbError 
 }
 
 /// Takes old rows away.
-async fn old_rows(session: &Session, epoch: i64, retention: Duration) -> DbError {
+async fn old_rows(session: &Session, epoch: i64, retention: Duration, destinations: &watch::Receiver<Vec<String>>) -> DbError {
     let mut after = 0;
     loop {
-        let (old, looked_at) = match prune(session, epoch, retention, after).await {
+        let configured = destinations.borrow().clone();
+        let (old, looked_at) = match prune(session, epoch, retention, after, &configured).await {
             Ok(done) => done,
             Err(error) if error.is_refusal() => {
                 tracing::warn!(error = %error, "old rows could not be taken away; it is tried again in {LATER:?}");
@@ -47,9 +50,10 @@ async fn old_rows(session: &Session, epoch: i64, retention: Duration) -> DbError
 }
 
 /// One chunk: how many of its entries were old, and the last one looked at. Nothing of it stays where another owner took over.
-async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64) -> Result<(i64, Option<i64>), DbError> {
+async fn prune(session: &Session, epoch: i64, retention: Duration, after: i64, configured: &[String]) -> Result<(i64, Option<i64>), DbError> {
     let db = session.pool.get().await?;
-    let params: [Param<'_>; 3] = [(&retention.as_secs_f64(), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8)];
+    let params: [Param<'_>; 4] =
+        [(&retention.as_secs_f64(), Type::FLOAT8), (&CHUNK, Type::INT8), (&after, Type::INT8), (&configured, Type::TEXT_ARRAY)];
     let mine: [Param<'_>; 1] = [(&epoch, Type::INT8)];
     let all = async {
         Ok::<_, DbError>(tokio::join!(
