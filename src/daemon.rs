@@ -4,6 +4,7 @@
 mod alarms;
 mod away;
 mod fleet;
+pub(crate) mod trial;
 pub(crate) mod watchdog;
 
 use std::{
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{away::Away, fleet::Fleet};
 use crate::{
     clock::{Fence, since_boot},
-    config::{Config, Wake},
+    config::{Config, Database, Wake},
     follow,
     http::HttpError,
     ingest::{self, Pace},
@@ -246,14 +247,20 @@ async fn serve(
 
 /// A session with a database that is the right one, introduced; the task ends when the connection does.
 async fn meet(config: &Config) -> Result<(Keeper, JoinHandle<()>), Ended> {
-    let (lock, closed) = pooler::session(&config.database, "owner").await?;
-    schema::require(&lock).await.map_err(|error| match error {
+    let (lock, closed) = greet(&config.database, "owner").await?;
+    at_home(&lock, config).await?;
+    Ok((Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?, closed))
+}
+
+/// A session with a database that has the schema of this binary.
+async fn greet(database: &Database, purpose: &str) -> Result<(Client, JoinHandle<()>), Ended> {
+    let (db, closed) = pooler::session(database, purpose).await?;
+    schema::require(&db).await.map_err(|error| match error {
         // The connection went away while it was asked: that is no verdict on the schema.
         schema::SchemaError::Database(lost) => Ended::Database(lost),
         verdict => Ended::Fatal(verdict.into()),
     })?;
-    at_home(&lock, config).await?;
-    Ok((Keeper::introduce(lock, &config.daemon.instance, config.daemon.fence).await?, closed))
+    Ok((db, closed))
 }
 
 /// Nothing is read or sent in a database that is not at home here.

@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::support::{
-    daemon::{BINARY, Config, Daemon, command},
+    daemon::{BINARY, Config, command},
     postgres::{self, Database},
     receiver::{Behaviour, Receiver},
 };
@@ -322,22 +322,4 @@ async fn trouble_that_will_never_be_said_is_discarded() {
         .await
         .expect("rows");
     assert_eq!(row.get::<_, i64>(0), 1, "it stays, with who did that");
-}
-
-#[tokio::test]
-async fn a_wrong_file_is_refused_at_a_reload_and_the_daemon_goes_on() {
-    let database = postgres::database().await;
-    let receiver = Receiver::start();
-    let good = Config::new(&database).destination("t", &receiver, &[]);
-    let mut daemon = Daemon::start(good.clone()).await;
-    daemon.configure(good.clone().daemon("settle", "5").daemon("pol", "\"5ms\""));
-    daemon.hup();
-    daemon.wait_line("not reloaded").await;
-    assert!(daemon.stderr().contains("did you mean poll?") && daemon.stderr().contains("a duration with a unit"), "{}", daemon.stderr());
-    daemon.configure(good.destination("u", &receiver, &[]));
-    daemon.hup();
-    daemon.wait_line("configuration reloaded").await;
-    daemon.wait_ready().await;
-    assert_eq!(daemon.term().await.code(), Some(0), "{}", daemon.stderr());
-    assert_eq!(command(&Config::new(&database).daemon("settle", "5"), &["run"]).status.code(), Some(2));
 }

@@ -19,6 +19,7 @@ mod page;
 mod pooler;
 mod reconcile;
 mod reconnect;
+mod reload;
 mod report;
 mod retention;
 mod roles;

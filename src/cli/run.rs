@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Common, Exit, Failure};
 use crate::{
-    config::{Config, SecretMode},
-    daemon::{self, Reload, Signals, watchdog},
+    config::{Config, Database, SecretMode},
+    daemon::{self, Reload, Signals, trial, watchdog},
     metrics::Metrics,
     notify,
     pulse::{self, Pulses},
@@ -58,8 +58,10 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
         tracing::info!(%address, "listening for metrics and health");
         tokio::spawn(Web::new(in_force, Arc::clone(&metrics), stop.clone())?.serve(listener));
     }
-    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known, drain: config.daemon.drain };
-    tokio::spawn(listen(heard, stop.clone(), again, reload));
+    let (drain, longest) = watch::channel(config.daemon.drain);
+    tokio::spawn(stop_on(heard.term, heard.int, stop.clone(), longest));
+    let (log, web, database) = (config.log.clone(), config.web.clone(), config.database.clone());
+    tokio::spawn(Again { common: common.clone(), log, web, database, known, drain }.on(heard.hup, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
     let pulses = Pulses::new(Instant::now());
     watchdog::start(pulses.clone()).map_err(|error| Failure::new(Exit::Failed, format!("no thread can be begun: {error}")))?;
@@ -73,37 +75,57 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
 struct Again {
     common: Common,
     log: crate::config::Log,
-    /// The longest of `[daemon] drain` so far: what is configured later may not be in force yet.
-    drain: Duration,
     web: Option<crate::config::Web>,
+    database: Database,
     known: watch::Sender<Arc<Config>>,
+    /// The longest of `[daemon] drain` so far: what is configured later may not be in force yet.
+    drain: watch::Sender<Duration>,
 }
 
 impl Again {
     /// The new configuration, or every problem in the log.
-    fn read(&mut self) -> Option<Config> {
-        match self.common.load(SecretMode::Reveal) {
-            Ok(config) => {
-                config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                if config.log != self.log {
-                    tracing::warn!("[log] has changed; that takes a restart");
-                }
-                self.drain = self.drain.max(config.daemon.drain);
-                if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
-                    tracing::warn!("[web] listen has changed; that takes a restart");
-                }
-                self.known.send_replace(Arc::new(config.clone()));
-                Some(config)
-            }
+    async fn read(&mut self) -> Option<Config> {
+        let config = match self.common.load(SecretMode::Reveal) {
+            Ok(config) => config,
             Err(problems) => {
                 problems.list.iter().for_each(|problem| tracing::error!("{}", problem.at(&problems.file)));
-                tracing::error!(problems = problems.list.len(), "configuration not reloaded; the old one stays in force");
-                notify::ready();
-                notify::status("the configuration that was to be reloaded is wrong, see the log; the old one stays in force");
-                None
+                refused(problems.list.len());
+                return None;
+            }
+        };
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if let Err(objection) = trial::objection(&config, &self.database).await {
+            tracing::error!("{objection}");
+            refused(1);
+            return None;
+        }
+        if config.log != self.log {
+            tracing::warn!("[log] has changed; that takes a restart");
+        }
+        if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
+            tracing::warn!("[web] listen has changed; that takes a restart");
+        }
+        self.database = config.database.clone();
+        self.drain.send_modify(|drain| *drain = (*drain).max(config.daemon.drain));
+        self.known.send_replace(Arc::new(config.clone()));
+        Some(config)
+    }
+
+    /// For as long as the process lives.
+    async fn on(mut self, mut hup: Signal, reload: watch::Sender<Option<Config>>) {
+        while hup.recv().await.is_some() {
+            notify::reloading();
+            if let Some(config) = self.read().await {
+                reload.send_replace(Some(config));
             }
         }
     }
+}
+
+fn refused(problems: usize) {
+    tracing::error!(problems, "configuration not reloaded; the old one stays in force");
+    notify::ready();
+    notify::status("the configuration that was to be reloaded is wrong, see the log; the old one stays in force");
 }
 
 struct Heard {
@@ -118,18 +140,12 @@ impl Heard {
     }
 }
 
-async fn listen(mut heard: Heard, stop: CancellationToken, mut again: Again, reload: watch::Sender<Option<Config>>) {
+/// Never waits for a reload, which may be asking a database that does not answer.
+async fn stop_on(mut term: Signal, mut int: Signal, stop: CancellationToken, drain: watch::Receiver<Duration>) {
     loop {
         let name = tokio::select! {
-            _ = heard.term.recv() => "SIGTERM",
-            _ = heard.int.recv() => "SIGINT",
-            _ = heard.hup.recv() => {
-                notify::reloading();
-                if let Some(config) = again.read() {
-                    reload.send_replace(Some(config));
-                }
-                continue;
-            }
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
         };
         if stop.is_cancelled() {
             tracing::warn!(signal = name, "ending at once; what is in flight is taken up again at the next start");
@@ -138,7 +154,7 @@ async fn listen(mut heard: Heard, stop: CancellationToken, mut again: Again, rel
         }
         tracing::info!(signal = name, "stopping");
         // Draining, the last marks, the locks.
-        notify::stopping(again.drain + pulse::ANSWERS);
+        notify::stopping(*drain.borrow() + pulse::ANSWERS);
         stop.cancel();
     }
 }

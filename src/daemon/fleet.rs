@@ -73,6 +73,20 @@ fn about(to: &Destination) -> About {
     }
 }
 
+/// The destinations that this process works.
+fn wanted(config: &Config) -> impl Iterator<Item = &Arc<Destination>> {
+    config.destinations.iter().filter(|to| config.daemon.works(&to.name))
+}
+
+/// A client for each of them.
+pub(super) fn clients(config: &Config) -> Result<HashMap<Arc<str>, http::Client>, Error> {
+    let client = |to: &Arc<Destination>| {
+        let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
+        Ok((Arc::clone(&to.name), client))
+    };
+    wanted(config).map(client).collect()
+}
+
 impl Fleet {
     pub(super) fn new(sessions: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken, pulses: &Pulses, metrics: &Arc<Metrics>) -> Self {
         Self {
@@ -108,13 +122,9 @@ impl Fleet {
     /// Makes the running tasks those of the configuration: what did not change goes on undisturbed, what changed or went is
     /// drained first, so that nothing is sent twice.
     pub(super) async fn apply(&mut self, config: &Config) -> Result<(), Error> {
-        let wanted: Vec<Arc<Destination>> = config.destinations.iter().filter(|to| config.daemon.works(&to.name)).cloned().collect();
         // Every client is made before anything is stopped: a bad one leaves all as it was.
-        let mut clients = HashMap::new();
-        for to in &wanted {
-            let client = http::Client::new(&to.route, &to.limits).map_err(|source| Error::Http { name: to.name.to_string(), source })?;
-            clients.insert(Arc::clone(&to.name), client);
-        }
+        let mut clients = clients(config)?;
+        let wanted: Vec<Arc<Destination>> = wanted(config).cloned().collect();
         self.names.send_replace(config.destinations.iter().map(|to| to.name.to_string()).collect());
         self.drain = config.daemon.drain;
         self.limits = Limits::new(wanted.iter().map(|to| (&**to).into()), &self.limits);
