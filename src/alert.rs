@@ -60,13 +60,17 @@ pub struct Rule {
     pub calm: Duration,
 }
 
-/// What is so, with its number: seconds for lateness, else how many.
-pub fn conditions(health: &Health, rule: &Rule) -> BTreeMap<Key, i64> {
+/// What is so, with its number: seconds for lateness, else how many; without one where it is not known whether it is so. What is not here is
+/// not so.
+pub type Conditions = BTreeMap<Key, Option<i64>>;
+
+/// Of all that is known at this moment.
+pub fn conditions(health: &Health, rule: &Rule) -> Conditions {
     let mut found = BTreeMap::new();
     for place in &health.destinations {
         let mut about = |what, value: i64| {
             if value > 0 {
-                found.insert((what, Arc::clone(&place.destination)), value);
+                found.insert((what, Arc::clone(&place.destination)), Some(value));
             }
         };
         about(What::Halted, i64::from(place.halted));
@@ -76,8 +80,9 @@ pub fn conditions(health: &Health, rule: &Rule) -> BTreeMap<Key, i64> {
         let late = place.overdue.filter(|late| *late > rule.overdue && !place.paused && !place.halted);
         about(What::Overdue, late.map_or(0, |late| i64::try_from(late.as_secs()).unwrap_or(i64::MAX)));
     }
-    for (what, count) in [(What::Trouble, health.trouble), (What::PaidWithoutEvent, health.paid_without_event.unwrap_or_default())] {
-        if count > 0 {
+    for (what, count) in [(What::Trouble, Some(health.trouble)), (What::PaidWithoutEvent, health.paid_without_event)] {
+        // Nobody has counted since this process began, or the shop's books cannot be read: that is no news, least of all good news.
+        if count != Some(0) {
             found.insert((what, Arc::default()), count);
         }
     }
@@ -130,13 +135,14 @@ impl Alerts {
     }
 
     /// Takes in what is so now; returns what is to be told. The same is returned again until [`Self::told`] says that it was.
-    pub fn look(&mut self, conditions: &BTreeMap<Key, i64>, rule: &Rule, now: Timestamp) -> Vec<Alarm> {
-        for (key, value) in conditions {
+    pub fn look(&mut self, conditions: &Conditions, rule: &Rule, now: Timestamp) -> Vec<Alarm> {
+        let known = |key: &Key| conditions.get(key).is_none_or(Option::is_some);
+        for (key, value) in conditions.iter().filter_map(|(key, value)| Some((key, (*value)?))) {
             let alert = self.0.entry(key.clone()).or_insert(Alert { since: now, value: 0, told: None, gone: None });
-            (alert.value, alert.gone) = (*value, None);
+            (alert.value, alert.gone) = (value, None);
             // What a former owner told was a number like the first that is seen now.
             if let Some((_, number @ None)) = &mut alert.told {
-                *number = Some(*value);
+                *number = Some(value);
             }
         }
         for (_, alert) in self.0.iter_mut().filter(|(key, _)| !conditions.contains_key(*key)) {
@@ -156,7 +162,7 @@ impl Alerts {
             };
             Some(Alarm { key: key.clone(), stage, value: alert.value, since: alert.since })
         };
-        self.0.iter().filter_map(due).collect()
+        self.0.iter().filter(|(key, _)| known(key)).filter_map(due).collect()
     }
 
     /// Whoever is to know was told.

@@ -7,12 +7,12 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).expect("a time")
 }
 
-fn so(found: &[(What, &str, i64)]) -> BTreeMap<Key, i64> {
-    found.iter().map(|(what, name, value)| ((*what, Arc::from(*name)), *value)).collect()
+fn so(found: &[(What, &str, i64)]) -> Conditions {
+    found.iter().map(|(what, name, value)| ((*what, Arc::from(*name)), Some(*value))).collect()
 }
 
 /// Looks, and tells whatever is to be told.
-fn told(alerts: &mut Alerts, conditions: &BTreeMap<Key, i64>, second: i64) -> Vec<(Stage, What)> {
+fn told(alerts: &mut Alerts, conditions: &Conditions, second: i64) -> Vec<(Stage, What)> {
     let alarms = alerts.look(conditions, &RULE, at(second));
     alarms.iter().for_each(|alarm| alerts.told(alarm, at(second)));
     alarms.iter().map(|alarm| (alarm.stage, alarm.key.0)).collect()
@@ -99,6 +99,29 @@ fn a_restart_tells_nothing_twice_and_what_ended_meanwhile() {
     assert_eq!(told(&mut alerts, &dead, 29), []);
     assert_eq!(told(&mut alerts, &dead, 30), [(Stage::Over, What::Halted)]);
     assert_eq!(told(&mut alerts, &dead, 3_500), [(Stage::Repeated, What::Dead)]);
+}
+
+#[test]
+fn what_is_not_known_is_neither_over_nor_told_again() {
+    let mut alerts = Alerts::default();
+    let key = || (What::PaidWithoutEvent, Arc::<str>::default());
+    alerts.remember(key(), at(-500), at(-400));
+    let unknown = conditions(&Health { owned: true, trouble: 0, paid_without_event: None, destinations: Vec::new() }, &RULE);
+    for second in [0, 60, 9_999] {
+        assert_eq!(told(&mut alerts, &unknown, second), []);
+    }
+    // It was so all the time.
+    let orders = |count| conditions(&Health { owned: true, trouble: 0, paid_without_event: Some(count), destinations: Vec::new() }, &RULE);
+    let alarms = alerts.look(&orders(2), &RULE, at(10_000));
+    assert_eq!(alarms.iter().map(|alarm| (alarm.stage, alarm.value, alarm.since)).collect::<Vec<_>>(), [(Stage::Repeated, 2, at(-500))]);
+    alerts.told(&alarms[0], at(10_000));
+    // Nor does the calm before the end begin with it.
+    assert_eq!(told(&mut alerts, &unknown, 10_050), []);
+    assert_eq!(told(&mut alerts, &orders(0), 10_060), []);
+    assert_eq!(told(&mut alerts, &unknown, 10_095), []);
+    assert_eq!(told(&mut alerts, &orders(0), 10_100), [(Stage::Over, What::PaidWithoutEvent)]);
+    // What was never told is not begun by it.
+    assert_eq!(told(&mut Alerts::default(), &unknown, 0), []);
 }
 
 #[test]

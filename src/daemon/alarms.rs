@@ -68,8 +68,7 @@ async fn remembered(session: &Session, alerts: &mut Alerts) -> Result<(), DbErro
 
 /// Whether all that was to be told was taken.
 async fn look(session: &Session, epoch: i64, (alert, instance): (&Alert, &str), names: &[Arc<str>], alerts: &mut Alerts) -> Result<bool, DbError> {
-    let db = session.pool.get().await?;
-    let Some(status) = inspect::glance(&db).await? else { return Ok(true) };
+    let Some(status) = inspect::glance(&*session.pool.get().await?).await? else { return Ok(true) };
     // Those that a reload has added, and those that other daemons work.
     let others = status.destinations.iter().filter(|one| one.worked && !names.iter().any(|name| **name == *one.destination));
     let all: Vec<Arc<str>> = names.iter().cloned().chain(others.map(|one| Arc::from(one.destination.as_str()))).collect();
@@ -78,6 +77,7 @@ async fn look(session: &Session, epoch: i64, (alert, instance): (&Alert, &str), 
     let conditions = alert::conditions(&health, &alert.rule);
     let mut all_taken = true;
     for alarm in alerts.look(&conditions, &alert.rule, Timestamp::now()) {
+        // Without a connection: a hook may hang for half a minute, and all destinations share the pool.
         if !tell(session, alert, instance, &alarm).await {
             all_taken = false;
             continue;
@@ -85,6 +85,7 @@ async fn look(session: &Session, epoch: i64, (alert, instance): (&Alert, &str), 
         let now = Timestamp::now();
         alerts.told(&alarm, now);
         let (what, name) = (alarm.key.0.as_str(), &*alarm.key.1);
+        let db = session.pool.get().await?;
         match alarm.stage {
             alert::Stage::Over => kept::drop(&db, epoch, what, name).await?,
             _ => kept::keep(&db, epoch, &Told { what: what.to_owned(), destination: name.to_owned(), since: alarm.since, told: now }).await?,
