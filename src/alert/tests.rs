@@ -148,7 +148,8 @@ fn conditions_are_what_waits_for_a_person() {
         (What::PaidWithoutEvent, "", 2),
     ]);
     assert_eq!(conditions(&health, &RULE), want);
-    assert_eq!(conditions(&Health::default(), &RULE), so(&[]), "nobody has counted paid orders");
+    let unknown = Conditions::from([((What::PaidWithoutEvent, Arc::default()), None)]);
+    assert_eq!(conditions(&Health::default(), &RULE), unknown, "nobody has counted paid orders");
 }
 
 #[test]
