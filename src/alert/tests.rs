@@ -104,14 +104,13 @@ fn a_restart_tells_nothing_twice_and_what_ended_meanwhile() {
 #[test]
 fn what_is_not_known_is_neither_over_nor_told_again() {
     let mut alerts = Alerts::default();
-    let key = || (What::PaidWithoutEvent, Arc::<str>::default());
-    alerts.remember(key(), at(-500), at(-400));
-    let unknown = conditions(&Health { owned: true, trouble: 0, paid_without_event: None, destinations: Vec::new() }, &RULE);
+    alerts.remember((What::PaidWithoutEvent, Arc::default()), at(-500), at(-400));
+    let counted = |paid_without_event| conditions(&Health { paid_without_event, ..Health::default() }, &RULE);
+    let (unknown, orders) = (counted(None), |count| counted(Some(count)));
     for second in [0, 60, 9_999] {
         assert_eq!(told(&mut alerts, &unknown, second), []);
     }
     // It was so all the time.
-    let orders = |count| conditions(&Health { owned: true, trouble: 0, paid_without_event: Some(count), destinations: Vec::new() }, &RULE);
     let alarms = alerts.look(&orders(2), &RULE, at(10_000));
     assert_eq!(alarms.iter().map(|alarm| (alarm.stage, alarm.value, alarm.since)).collect::<Vec<_>>(), [(Stage::Repeated, 2, at(-500))]);
     alerts.told(&alarms[0], at(10_000));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Common, Exit, Failure};
 use crate::{
-    config::{Config, Database, SecretMode},
+    config::{Config, SecretMode},
     daemon::{self, Reload, Signals, trial, watchdog},
     metrics::Metrics,
     notify,
@@ -60,8 +60,8 @@ async fn serve(common: &Common, config: Config) -> Result<Exit, Failure> {
     }
     let (drain, longest) = watch::channel(config.daemon.drain);
     tokio::spawn(stop_on(heard.term, heard.int, stop.clone(), longest));
-    let (log, web, database) = (config.log.clone(), config.web.clone(), config.database.clone());
-    tokio::spawn(Again { common: common.clone(), log, web, database, known, drain }.on(heard.hup, reload));
+    let again = Again { common: common.clone(), log: config.log.clone(), web: config.web.clone(), known, drain };
+    tokio::spawn(again.on(heard.hup, reload));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.file.display(), destinations = config.destinations.len(), "starting");
     let pulses = Pulses::new(Instant::now());
     watchdog::start(pulses.clone()).map_err(|error| Failure::new(Exit::Failed, format!("no thread can be begun: {error}")))?;
@@ -76,7 +76,6 @@ struct Again {
     common: Common,
     log: crate::config::Log,
     web: Option<crate::config::Web>,
-    database: Database,
     known: watch::Sender<Arc<Config>>,
     /// The longest of `[daemon] drain` so far: what is configured later may not be in force yet.
     drain: watch::Sender<Duration>,
@@ -94,7 +93,8 @@ impl Again {
             }
         };
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        if let Err(objection) = trial::objection(&config, &self.database).await {
+        let in_force = self.known.borrow().database.clone();
+        if let Err(objection) = trial::objection(&config, &in_force).await {
             tracing::error!("{objection}");
             refused(1);
             return None;
@@ -105,7 +105,6 @@ impl Again {
         if config.web.as_ref().map(|web| web.listen) != self.web.as_ref().map(|web| web.listen) {
             tracing::warn!("[web] listen has changed; that takes a restart");
         }
-        self.database = config.database.clone();
         self.drain.send_modify(|drain| *drain = (*drain).max(config.daemon.drain));
         self.known.send_replace(Arc::new(config.clone()));
         Some(config)

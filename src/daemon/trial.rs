@@ -4,7 +4,11 @@
 use super::{Ended, Error, fleet, greet};
 use crate::{
     config::{Config, Database},
-    outbox::{DbError, connect::ConnectError, identity, inspect, pooler, pooler::SessionError},
+    outbox::{
+        DbError,
+        connect::{self, ConnectError},
+        identity, inspect,
+    },
     pulse,
 };
 
@@ -15,16 +19,12 @@ pub enum Objection {
     #[error(transparent)]
     Fatal(#[from] Error),
     /// The role may look and not work.
-    #[error(
-        "[database]: role {role} lacks {first} and {others} more of the daemon's privileges; a superuser runs \"grant postback_daemon to {role};\""
-    )]
+    #[error("[database]: role {role} lacks {missing}; a superuser runs \"grant postback_daemon to {role};\"")]
     Rights {
         /// Who logs in.
         role: String,
-        /// A privilege.
-        first: String,
-        /// How many besides.
-        others: usize,
+        /// Privileges.
+        missing: String,
     },
     /// No work is to be had there, and there is where the daemon works.
     #[error("[database]: {why}; the database in force answers, and it is not given up for one that does not serve")]
@@ -32,6 +32,16 @@ pub enum Objection {
         /// Of the new one.
         why: String,
     },
+}
+
+impl From<Ended> for Objection {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Fatal(error) => Self::Fatal(error),
+            Ended::Connect(error) => Self::Away { why: error.to_string() },
+            Ended::Database(error) => Self::Away { why: error.to_string() },
+        }
+    }
 }
 
 /// Looks, and leaves nothing behind. A database that is away is no objection where the one in force is away too: then waiting for either is
@@ -42,33 +52,33 @@ pub async fn objection(new: &Config, in_force: &Database) -> Result<(), Objectio
         return Ok(());
     }
     let patience = 2 * new.database.connect_timeout + pulse::ANSWERS;
-    let why = match tokio::time::timeout(patience, at(&new.database)).await {
-        Ok(Ok((role, missing))) => match missing.split_first() {
-            None => return Ok(()),
-            Some((first, others)) => return Err(Objection::Rights { role, first: first.clone(), others: others.len() }),
-        },
-        Ok(Err(Ended::Fatal(error))) => return Err(error.into()),
-        Ok(Err(Ended::Connect(error))) => error.to_string(),
-        Ok(Err(Ended::Database(error))) => error.to_string(),
-        Err(_) => DbError::Silent(patience).to_string(),
-    };
-    match pooler::session(in_force, "check").await {
-        Ok(_) => Err(Objection::Away { why }),
-        Err(SessionError::Connect(ConnectError::Refused { .. })) => Err(Objection::Away { why }),
-        Err(_) => {
+    let tried = tokio::time::timeout(patience, serves(&new.database)).await;
+    match tried.unwrap_or_else(|_| Err(Ended::from(DbError::Silent(patience)).into())) {
+        Err(Objection::Away { why }) if !answers(in_force).await => {
             tracing::warn!(error = why, "the database of the new configuration is away, as the one in force is; it is waited for");
             Ok(())
         }
+        tried => tried,
     }
 }
 
-/// Who logs in there, and what that role lacks.
-async fn at(database: &Database) -> Result<(String, Vec<String>), Ended> {
+/// Whether the daemon could work there.
+async fn serves(database: &Database) -> Result<(), Objection> {
     let (db, _closed) = greet(database, "check").await?;
-    let found = identity::find(&db).await?;
+    let found = identity::find(&db).await.map_err(Ended::from)?;
     if found.standby {
-        return Err(DbError::Standby.into());
+        return Err(Ended::from(DbError::Standby).into());
     }
-    found.verdict(database.expect.as_deref()).map_err(|refusal| Ended::Fatal(refusal.into()))?;
-    Ok((inspect::server(&db).await?.role, inspect::missing_privileges(&db).await?))
+    found.verdict(database.expect.as_deref()).map_err(Error::from)?;
+    let missing = inspect::missing_privileges(&db).await.map_err(Ended::from)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let role = inspect::server(&db).await.map_err(Ended::from)?.role;
+    Err(Objection::Rights { role, missing: missing.join(", ") })
+}
+
+/// Whether there is a server, which may refuse another session while those of the daemon go on.
+async fn answers(database: &Database) -> bool {
+    matches!(connect::connect(database, "check").await, Ok(_) | Err(ConnectError::Refused { .. }))
 }
